@@ -102,7 +102,7 @@ def test_the_exported_weights_fit_the_stock_config() -> None:
 
 
 def test_the_reader_has_a_row_for_every_promise_with_the_writers_numbers(tmp_path: Path) -> None:
-    from analysis.load.load import read_study
+    from analysis.loading.load import read_study
 
     study = read_study(STORE, ("tiny",), tmp_path)
     assert study.problems == []

@@ -202,7 +202,7 @@ def first_cells(table: str) -> set[str]:
 
 
 def test_columns_of_reports_are_listed() -> None:
-    from analysis.load.columns import QUANTITIES
+    from analysis.loading.columns import QUANTITIES
 
     listed = set(re.findall(r"`([\w.]+)`", section("docs/analysis.md", "\nColumns: ", "\n\n").partition("(peaks")[0]))
     listed |= set(re.findall(r"`(\w+)`", section("docs/analysis.md", "eager measurements),", ".")))

@@ -27,7 +27,7 @@ def render(report: PageContent) -> str:
     from markupsafe import Markup
 
     from analysis.formats import cell_text
-    from analysis.load.schema import STATES
+    from analysis.loading.schema import STATES
     from analysis.page import page_budget, views
 
     environment = Environment(

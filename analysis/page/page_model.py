@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.load.failure_list import Failure
+from analysis.loading.failure_list import Failure
 from analysis.tables.table import Table
 from c2d.core.regular_file import Problem
 
@@ -21,7 +21,7 @@ class SweepProgress:
     Attributes:
         name: of the sweep.
         question: of the sweep.
-        states: {state of `analysis.load.schema.STATES`: number of planned runs in it}.
+        states: {state of `analysis.loading.schema.STATES`: number of planned runs in it}.
     """
 
     name: str

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from analysis.formats import cell_text, text
-from analysis.load.failure_list import Failure
+from analysis.loading.failure_list import Failure
 from analysis.page import cells, inline_svg
 from analysis.page.page_model import RUN_COLUMNS, PageFigure, RunColumn
 from analysis.tables.table import Row, Table

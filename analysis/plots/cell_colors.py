@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.load.columns import Quantity
+from analysis.loading.columns import Quantity
 
 MEAN_MAP = "cividis"
 """Even in lightness, and readable with colour blindness."""

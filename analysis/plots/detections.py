@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from analysis.load.schema import Study
+    from analysis.loading.schema import Study
     from analysis.plots.rows import Row
     from c2d.metrics.coco_data import Array, CocoData
 

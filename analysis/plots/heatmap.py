@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from analysis.load.columns import Quantity, quantity
+from analysis.loading.columns import Quantity, quantity
 from analysis.plots.cell_colors import color_scale, readable_color
 from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
 from analysis.plots.figure_parts import Limits
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.load.schema import Study
+    from analysis.loading.schema import Study
 
 COLUMNS = ("row", "x", "y", "shown_x", "shown_y", "value", "sd", "low", "high", "interval", "n", "promised", "seeds",
            "runs", "missing", "baseline", "against_mean", "against_runs")  # fmt: skip

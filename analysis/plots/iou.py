@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from analysis.load.columns import IOUS, Quantity, quantity
+from analysis.loading.columns import IOUS, Quantity, quantity
 from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
 from analysis.plots.figure_parts import Limits
 from analysis.plots.points import (
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.load.schema import Study
+    from analysis.loading.schema import Study
 
 COLUMNS = ("form", "row", "iou", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs", "missing",
            "baseline", *LOOK_COLUMNS)  # fmt: skip

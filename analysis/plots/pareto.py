@@ -1,7 +1,7 @@
 """Accuracy against cost: one point a row, bars on both axes, and the front of rows that no other row beats on both.
 
-Cost is a latency (measured on one device, see `analysis.load.latency`), FLOPs, or any number of a finished run, such as
-its parameters.
+Cost is a latency (measured on one device, see `analysis.loading.latency`), FLOPs, or any number of a finished run, such
+as its parameters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from analysis.load.columns import LATENCY_QUANTITIES, Quantity, quantity
+from analysis.loading.columns import LATENCY_QUANTITIES, Quantity, quantity
 from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
 from analysis.plots.figure_parts import Limits
 from analysis.plots.figure_text import axis_label, shorten_distinct
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from analysis.load.schema import Study
+    from analysis.loading.schema import Study
 
 COLUMNS = ("row", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs", "missing", "x", "x_low",
            "x_high", "x_interval", "x_n", "x_runs", "x_note", "conditions", "front", "baseline",
@@ -70,7 +70,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     that of the measurement, of several runs the widest span of theirs. x of other quantities is the mean over seeds.
 
     Raises:
-        InputError: y has no better direction; latencies of different conditions, see `analysis.load.latency`.
+        InputError: y has no better direction; latencies of different conditions, see `analysis.loading.latency`.
     """
     import pandas as pd
 
@@ -198,7 +198,7 @@ def _measured(
     study: Study, rows: Sequence[Row], metric: Quantity, conditions: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """The x columns of a quantity of the latency files, for each row."""
-    from analysis.load import latency
+    from analysis.loading import latency
 
     if metric.key.startswith("memory"):
         known = ", ".join(one.key for one in LATENCY_QUANTITIES if not one.key.startswith("memory"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from analysis.load.columns import COCO, quantity
+from analysis.loading.columns import COCO, quantity
 from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
 from analysis.plots.figure_parts import Limits
 from analysis.plots.figure_text import format_number, shorten, shorten_distinct
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.load.schema import Study
+    from analysis.loading.schema import Study
     from analysis.plots.rows import Row
     from analysis.tables.groups import Group
 
@@ -74,7 +74,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from analysis.load.tide_cache import per_class
+    from analysis.loading.tide_cache import per_class
 
     if not spec.baseline:
         raise InputError(

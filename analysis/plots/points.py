@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.load.columns import Quantity, quantity
+from analysis.loading.columns import Quantity, quantity
 from analysis.stats.seed_statistics import summary
 from c2d.core.errors import InputError
 

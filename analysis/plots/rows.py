@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.load.schema import AXIS
+from analysis.loading.schema import AXIS
 from analysis.plots.series_looks import SeriesLook, series_looks
 from analysis.spec.report_item import SeriesFigureSpec
 from analysis.tables.groups import Group, baseline_of, groups
@@ -15,7 +15,7 @@ from c2d.core.errors import unknown_name
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.load.schema import Study
+    from analysis.loading.schema import Study
     from c2d.core.regular_file import Problem
 
 

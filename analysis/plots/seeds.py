@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from analysis.load.columns import quantity
+from analysis.loading.columns import quantity
 from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
 from analysis.plots.figure_parts import Limits
 from analysis.plots.figure_text import axis_label, shorten_distinct
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from analysis.load.schema import Study
+    from analysis.loading.schema import Study
 
 COLUMNS = ("row", "point", "seed", "state", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs",
            "missing", "baseline", *LOOK_COLUMNS)  # fmt: skip

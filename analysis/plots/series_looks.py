@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.load.schema import AXIS
+from analysis.loading.schema import AXIS
 from analysis.plots.style import MARKERS, PALETTE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.load.schema import Study
+    from analysis.loading.schema import Study
     from analysis.tables.groups import Group
 
 STUDENT_AXES = ("model", "student", "detector")

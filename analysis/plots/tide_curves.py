@@ -1,6 +1,6 @@
 """dAP of each TIDE error at ten IoU thresholds: the error curves of the paper, a small panel an error type.
 
-`analysis.load.tide_cache` reads the numbers from the result or computes them from the detections. The largest error
+`analysis.loading.tide_cache` reads the numbers from the result or computes them from the detections. The largest error
 changes with the threshold: a detector with inexact boxes loses by Loc at 0.75 what it lost by Cls at 0.5.
 """
 
@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from analysis.load.columns import TIDE
+from analysis.loading.columns import TIDE
 from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
 from analysis.plots.figure_parts import Limits
 from analysis.plots.figure_text import shorten
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.load.schema import Study
+    from analysis.loading.schema import Study
 
 MAIN = TIDE[:6]
 COLUMNS = ("row", "baseline", "error", "iou", "value", "sd", "low", "high", "interval", "n", "promised", "seeds",
@@ -59,7 +59,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from analysis.load.tide_cache import tide_over_iou
+    from analysis.loading.tide_cache import tide_over_iou
 
     rows = rows_of(study, spec, sweep)
     found, problems = tide_over_iou(study, [run for row in rows for run in row.group.runs], study.cache)

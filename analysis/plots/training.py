@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from analysis.load.columns import quantity
+from analysis.loading.columns import quantity
 from analysis.plots.figure_parts import Limits
 from analysis.plots.points import run_columns
 from analysis.plots.rows import LOOK_COLUMNS, problem_note, rows_of
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from analysis.load.schema import Study
+    from analysis.loading.schema import Study
     from analysis.plots.rows import Row
     from c2d.metrics.coco_data import Array
 
@@ -67,7 +67,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from analysis.load.loss_curves import read_metrics
+    from analysis.loading.loss_curves import read_metrics
 
     begun, rows = [], rows_of(study, spec, sweep)
     for row in rows:
@@ -94,7 +94,7 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
 def _row(study: Study, row: Row, events: Mapping[int, pd.DataFrame], points: int) -> pd.DataFrame:
     import pandas as pd
 
-    from analysis.load.loss_curves import read_validation
+    from analysis.loading.loss_curves import read_validation
 
     skipped = sum(found.attrs.get("skipped", 0) for found in events.values())
     behind = run_columns(row.group, list(events), "metrics")

@@ -10,8 +10,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from analysis.load.columns import TEACHERS
-from analysis.load.schema import AXIS, Study
+from analysis.loading.columns import TEACHERS
+from analysis.loading.schema import AXIS, Study
 from analysis.report.file_names import name_of_labels
 from analysis.report.report_spec import SHIPPED, parse, read_spec
 from analysis.spec.labels import short_axis_label, value_label

@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.formats import csvfile
 from analysis.formats.cell_text import source_note
-from analysis.load.schema import Study, labels_of
+from analysis.loading.schema import Study, labels_of
 from analysis.report.run_values import SeedDifference, quantity_of, run_value, seed_differences
 from analysis.tables.image_sources import LABELLED, images_text
 from analysis.tables.protocol_facts import teachers
@@ -172,7 +172,7 @@ def _labels(cell: dict[str, str], joint: str) -> str:
 
 
 def _runs_of_cell(cell: dict[str, str], runs: Path) -> list[RunDetails]:
-    from analysis.load.load import read_study
+    from analysis.loading.load import read_study
 
     wanted = csvfile.run_ids(cell["runs"])
     if not wanted:

@@ -1,4 +1,4 @@
-"""Drawn figures beside the warm cache of `analysis.load.cache`, so that a later report draws only what changed.
+"""Drawn figures beside the warm cache of `analysis.loading.cache`, so that a later report draws only what changed.
 
 A figure follows from its data, its spec and the code. The key is the digest of all three, so an entry is never out of
 date: other numbers, another label or another version make another key. The folder may be deleted at any time.
@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import c2d
-from analysis.load.cache import cache_folder, is_inside
-from analysis.load.draft_files import DRAFT_PREFIX, remove_old_drafts
+from analysis.loading.cache import cache_folder, is_inside
+from analysis.loading.draft_files import DRAFT_PREFIX, remove_old_drafts
 from analysis.spec.report_item import FigureSpec
 from c2d.core.disk import open_draft
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analysis.load.columns import quantity
-from analysis.load.latency_conditions import condition_sets
-from analysis.load.schema import Study
+from analysis.loading.columns import quantity
+from analysis.loading.latency_conditions import condition_sets
+from analysis.loading.schema import Study
 from analysis.report.file_names import name_of_labels
 from analysis.spec.report_item import FigureSpec, SeriesFigureSpec
 from analysis.spec.table_spec import TableSpec

@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from analysis.load.draft_files import DRAFT_PREFIX, remove_old_drafts
+from analysis.loading.draft_files import DRAFT_PREFIX, remove_old_drafts
 from c2d.core.disk import open_draft
 from c2d.core.errors import InputError
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from analysis.load.failure_list import list_failures
-from analysis.load.schema import STATES, Study, labels_of
+from analysis.loading.failure_list import list_failures
+from analysis.loading.schema import STATES, Study, labels_of
 from analysis.page.page_model import PageContent, SweepProgress
 from analysis.spec.labels import short_axis_label, value_label
 from analysis.tables.image_sources import LABELLED, images_text

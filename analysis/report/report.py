@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from analysis.load.schema import STATES, Study
+from analysis.loading.schema import STATES, Study
 from analysis.page.page_model import PageFigure, SkippedItem
 from analysis.report import defaults
 from analysis.report.figure_cache import FigureCache
@@ -47,7 +47,7 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
             a table that was given by name. Nothing has been written then.
     """
     from analysis.formats import latex
-    from analysis.load.load import read_study
+    from analysis.loading.load import read_study
 
     specs = [read_spec(Path(given)) for given in request.specs]
     folder = OutputFolder(request.out, request.runs)

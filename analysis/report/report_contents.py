@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.load.schema import Study
+from analysis.loading.schema import Study
 from analysis.page.page_model import PageFigure, SkippedItem
 from analysis.report.figure_cache import FigureCache
 from analysis.spec.report_item import FigureSpec

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.load.columns import QUANTITIES, Quantity
-from analysis.load.latency import numbers_of_file
+from analysis.loading.columns import QUANTITIES, Quantity
+from analysis.loading.latency import numbers_of_file
 from c2d.core.regular_file import Problem
 
 PREFIXES = ("delta.", "gap.", "deviation.")

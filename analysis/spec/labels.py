@@ -9,7 +9,7 @@ For figures:
   - legends, rows, series: `groups(..., labels=spec.labels)` returns the Unicode of the labels in `Group.shown`;
   - an axis of the sweep on an axis of the figure: `label_of_axis(spec, axis)`, its ticks:
     `label_of_value(spec, axis, label)`;
-  - a number on an axis of the figure: `label_of_column(spec, key)` (with the default of `analysis.load.columns`);
+  - a number on an axis of the figure: `label_of_column(spec, key)` (with the default of `analysis.loading.columns`);
   - where a text is drawn: `mathtext(text, math_of(spec))` returns the text for matplotlib with `parse_math=True`, or
     None where it has no math: then draw the text itself with `parse_math=False`. Texts composed of labels ("λ_kc=0.1,
     T₁", "Δ λ_kc (%)", see `c2d.markup.composed_text`) are found as well; a shortened label has no math any more.
@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from analysis.load.columns import quantity
+from analysis.loading.columns import quantity
 from analysis.spec.report_item import ReportItem
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.sweep_manifest import manifest_axes

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from analysis.load.columns import quantity
+from analysis.loading.columns import quantity
 from c2d.core.errors import InputError
 from c2d.markup.label_text import plain_label
 
@@ -49,7 +49,7 @@ def _label(text: str) -> str:
 Label = Annotated[str, AfterValidator(_label)]
 """A label as it was written, which may have math; `analysis.spec.labels` shows it."""
 Key = Annotated[str, AfterValidator(_column)]
-"""A key of `analysis.load.columns`."""
+"""A key of `analysis.loading.columns`."""
 Keys = Annotated[list[Key], AfterValidator(_once)]
 NonEmptyKeys = Annotated[list[Key], AfterValidator(_once), Field(min_length=1)]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.load.columns import STATUS_NAMES, Quantity
+from analysis.loading.columns import STATUS_NAMES, Quantity
 from analysis.stats.seed_statistics import summary
 from analysis.tables.groups import Group
 from analysis.tables.table import Cell
@@ -60,7 +60,7 @@ def row_samples(group: Group, quantity: Quantity, timed: pd.DataFrame | None) ->
     """Return the numbers of one row.
 
     Args:
-        timed: frame of `analysis.load.latency.latency_of_runs`; None where no column needs it.
+        timed: frame of `analysis.loading.latency.latency_of_runs`; None where no column needs it.
     """
     values, runs = {}, {}
     done = group.done
@@ -137,7 +137,7 @@ def _numbers(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None)
 
 
 def _notes(runs: Sequence[str], timed: pd.DataFrame | None) -> tuple[str, ...]:
-    """The notes of `analysis.load.latency.latency_of_runs` on some runs, each sentence once."""
+    """The notes of `analysis.loading.latency.latency_of_runs` on some runs, each sentence once."""
     notes = [] if timed is None else [str(note) for note in timed.loc[timed.index.isin(runs), "note"]]
     return tuple(dict.fromkeys(filter(None, notes)))
 

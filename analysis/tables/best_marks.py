@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from analysis.load.columns import quantity
+from analysis.loading.columns import quantity
 from analysis.spec.table_spec import TableSpec
 from analysis.stats.best_rows import BestRows, best_rows
 from analysis.tables.aggregate import Found

@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from analysis.load.columns import QUANTITIES, quantity
-from analysis.load.schema import Study
+from analysis.loading.columns import QUANTITIES, quantity
+from analysis.loading.schema import Study
 from analysis.spec.labels import label_of_axis, label_of_column, math_of
 from analysis.spec.table_spec import TableSpec
 from analysis.tables import (
@@ -168,7 +168,7 @@ def _timed(study: Study, spec: TableSpec, rows: Sequence[Group]) -> pd.DataFrame
     needed = [key for key in _keys(spec) if aggregate.is_from_latency(quantity(key))]
     if not needed:
         return None
-    from analysis.load import latency
+    from analysis.loading import latency
 
     read = (
         latency.latency_of_runs if any(quantity(key).depends_on_device for key in needed) else latency.operation_counts

@@ -10,9 +10,9 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analysis.load.columns import quantity
-from analysis.load.schema import Study
-from analysis.load.tide_cache import evaluation_mismatch
+from analysis.loading.columns import quantity
+from analysis.loading.schema import Study
+from analysis.loading.tide_cache import evaluation_mismatch
 from analysis.spec.table_spec import TableSpec
 from analysis.stats import bootstrap, hierarchical
 from analysis.stats.bootstrap import ImageDifference, resamples_for

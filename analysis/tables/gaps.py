@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from analysis.load.columns import quantity
+from analysis.loading.columns import quantity
 from analysis.spec.table_spec import GapSpec
 from analysis.stats.gap_closed import gap_closed
 from analysis.tables.aggregate import FEW, FEW_NOTE, Found, Samples

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from analysis.load.schema import AXIS, Study
+from analysis.loading.schema import AXIS, Study
 from c2d.core.errors import InputError, abbreviate, unknown_name
 from c2d.markup.label_text import plain_label
 

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from analysis.load.columns import TEACHERS
+from analysis.loading.columns import TEACHERS
 from analysis.spec.labels import label_of_column
 from analysis.spec.table_spec import TableSpec
 from analysis.stats.best_rows import BestRows
@@ -96,7 +96,7 @@ def statistics_sentences(
 
     Args:
         best: {(column, first row of a family): its best rows}.
-        timed: frame of `analysis.load.latency.latency_of_runs`; None where no column needs it.
+        timed: frame of `analysis.loading.latency.latency_of_runs`; None where no column needs it.
     """
     measured = [row.cells[column.key] for row in rows for column in columns if column.kind == "measured"]
     delta = [row.cells[column.key] for row in rows for column in columns if column.kind == "difference"]

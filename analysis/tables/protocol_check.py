@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.load.schema import Study
+from analysis.loading.schema import Study
 from analysis.tables import image_sources, protocol_facts
 from analysis.tables.groups import Group, names_of
 from analysis.tables.protocol_facts import Facts

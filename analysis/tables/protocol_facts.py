@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from analysis.load.columns import TEACHERS, quantity
+from analysis.loading.columns import TEACHERS, quantity
 from analysis.tables import image_sources
 from analysis.tables.groups import Group
 

@@ -1,6 +1,6 @@
 """Published numbers beside measured ones: each with its source, none in a test, none ever bold.
 
-published.csv has the numbers of papers, model zoos and repositories; `analysis.load.published_file` reads it.
+published.csv has the numbers of papers, model zoos and repositories; `analysis.loading.published_file` reads it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from analysis.load.published_file import COLUMNS, OTHER, SHIPPED, PublishedRow, as_number, equal, load_published
-from analysis.load.schema import AXIS, Study
+from analysis.loading.published_file import COLUMNS, OTHER, SHIPPED, PublishedRow, as_number, equal, load_published
+from analysis.loading.schema import AXIS, Study
 from analysis.spec.table_spec import PublishedSpec
 from analysis.tables.groups import Group
 from analysis.tables.table import Cell

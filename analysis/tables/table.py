@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from analysis.load.columns import Better
+from analysis.loading.columns import Better
 
 ColumnKind = Literal["measured", "difference", "gap closed", "published", "published difference", "deviation"]
 CellKind = Literal["value", "missing"]

@@ -1,4 +1,4 @@
-"""Write one latency file in format 1, as `analysis.load.latency_file` reads it: raw samples and their conditions.
+"""Write one latency file in format 1, as `analysis.loading.latency_file` reads it: raw samples and their conditions.
 
 The name is `<device>-<digest of the conditions>.json`, so a new measurement replaces the old one. A disturbed
 measurement has a name of its own: it never replaces a reliable one.

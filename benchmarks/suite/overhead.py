@@ -177,7 +177,7 @@ def _report_command(store: Path, folder: Path, turn: int) -> Sequence[str]:
 
 def read_twice(runs: Path, cache: Path) -> dict[str, float]:
     """Return the seconds to read a store with an empty cache {cold} and a filled one {warm}, without imports."""
-    from analysis.load.load import read_study
+    from analysis.loading.load import read_study
 
     seconds = {}
     for name in ("cold", "warm"):

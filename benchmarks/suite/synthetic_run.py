@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.load.columns import COCO, IOUS, TIDE
+from analysis.loading.columns import COCO, IOUS, TIDE
 
 CLASSES = ("cat", "dog & co", "t_rex")
 DIGEST = "d" * 64

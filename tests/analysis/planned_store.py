@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from analysis.load.columns import IOUS
+from analysis.loading.columns import IOUS
 from benchmarks.suite import synthetic_run
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import plain_value

@@ -19,7 +19,7 @@ READ = "read"
 READ_ALL = """
 import gc, sys
 from pathlib import Path
-from analysis.load.load import read_study
+from analysis.loading.load import read_study
 gc.freeze(); gc.set_threshold(100_000, 20, 50)
 read_study(Path(sys.argv[1]), (), Path(sys.argv[2]))
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.load.failure_list import Failure
+from analysis.loading.failure_list import Failure
 from analysis.page.page_model import PageContent, PageFigure, SkippedItem, SweepProgress
 from analysis.tables.table import Cell, Column, Ledger, Row, Table
 from c2d.core.regular_file import Problem

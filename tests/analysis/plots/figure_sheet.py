@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.load.load import read_study
-from analysis.load.schema import Study
+from analysis.loading.load import read_study
+from analysis.loading.schema import Study
 from analysis.plots import FIGURES
 from analysis.plots.figure_parts import figure_parts
 from analysis.report.report_spec import parse

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from analysis.load.load import read_study
+from analysis.loading.load import read_study
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError

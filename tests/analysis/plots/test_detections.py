@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.load.load import read_study
+from analysis.loading.load import read_study
 from analysis.plots import box_labels, detections, image_files, image_grid
 from analysis.plots.figure_files import read_csv
 from analysis.report.report_spec import parse

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from matplotlib.text import Text
 
-from analysis.load.load import read_study
-from analysis.load.schema import Study
+from analysis.loading.load import read_study
+from analysis.loading.schema import Study
 from analysis.plots import FIGURES
 from analysis.report.report_spec import parse
 from benchmarks.suite.synthetic_store import make_store

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from analysis.load.columns import quantity
+from analysis.loading.columns import quantity
 from analysis.plots import cell_colors
 from c2d.core.errors import InputError
 from tests.analysis.plots.figures import HOSTILE, all_text, drawn, overlaps, study_of, texts

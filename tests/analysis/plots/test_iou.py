@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.load.columns import IOUS
+from analysis.loading.columns import IOUS
 from tests.analysis.plots.figures import HOSTILE, all_text, drawn, overlaps, study_of
 
 

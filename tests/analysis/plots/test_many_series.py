@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from analysis.load.load import read_study
-from analysis.load.schema import Study
+from analysis.loading.load import read_study
+from analysis.loading.schema import Study
 from analysis.plots import FIGURES
 from analysis.plots.figure_parts import Limits, figure_parts
 from analysis.plots.rows import rows_of

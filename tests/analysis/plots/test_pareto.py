@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.load.load import read_study
+from analysis.loading.load import read_study
 from c2d.core.errors import InputError
 from tests.analysis.plots.figures import HOSTILE, add_latency, all_text, drawn, overlaps, study_of, texts
 

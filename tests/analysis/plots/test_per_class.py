@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from matplotlib.patches import Rectangle
 
-from analysis.load.load import read_study
+from analysis.loading.load import read_study
 from analysis.plots import per_class
 from analysis.plots.figure_files import read_csv
 from analysis.report.report_spec import parse

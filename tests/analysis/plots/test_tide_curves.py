@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.load.load import read_study
+from analysis.loading.load import read_study
 from analysis.plots import tide_curves
 from analysis.plots.figure_files import read_csv
 from analysis.report.report_spec import parse

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.load.load import read_study
+from analysis.loading.load import read_study
 from analysis.plots import training, training_curves
 from analysis.plots.figure_files import read_csv
 from analysis.plots.figure_parts import figure_parts

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from analysis.load.load import read_study
-from analysis.load.schema import Study
+from analysis.loading.load import read_study
+from analysis.loading.schema import Study
 from analysis.report import defaults
 from analysis.report.report_spec import read_spec
 from analysis.spec.table_spec import TableSpec

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.load.load import read_study
+from analysis.loading.load import read_study
 from analysis.report.explain import explain_cell
 from analysis.report.report import write_report
 from analysis.report.report_contents import ReportRequest
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
-from tests.analysis.load.test_latency_conditions import put
+from tests.analysis.loading.test_latency_conditions import put
 
 SPEC = "kind: table\nsweep: made\nrows: {method: []}\ncolumns: [AP, latency_p50]\ndifferences: []\ntitle: Cost\n"
 

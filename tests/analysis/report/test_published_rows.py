@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.load.load import read_study
-from analysis.load.published_file import PublishedRow, load_published
-from analysis.load.schema import Study
+from analysis.loading.load import read_study
+from analysis.loading.published_file import PublishedRow, load_published
+from analysis.loading.schema import Study
 from analysis.report import defaults
 from analysis.spec.table_spec import TableSpec
 from analysis.tables.groups import groups

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.load.columns import IOUS, TIDE
-from analysis.load.load import read_study
-from analysis.load.schema import Study
+from analysis.loading.columns import IOUS, TIDE
+from analysis.loading.load import read_study
+from analysis.loading.schema import Study
 from analysis.plots import FIGURES
 from analysis.report import defaults
 from analysis.report.report_spec import read_spec

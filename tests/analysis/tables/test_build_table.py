@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.formats.text import FEW, FEW_MEANS
-from analysis.load import latency
-from analysis.load.load import read_study
-from analysis.load.schema import Study
+from analysis.loading import latency
+from analysis.loading.load import read_study
+from analysis.loading.schema import Study
 from analysis.report.report_spec import parse
 from analysis.tables.aggregate import FEW_NOTE
 from analysis.tables.build_table import build_table

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from analysis.load.load import read_study
-from analysis.load.schema import Study
+from analysis.loading.load import read_study
+from analysis.loading.schema import Study
 from analysis.report.report_spec import parse
 from analysis.stats import bootstrap, hierarchical
 from analysis.tables.build_table import build_table

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from analysis.formats import FORMATS, csvfile, jsonfile
-from analysis.load.load import read_study
-from analysis.load.schema import Study
+from analysis.loading.load import read_study
+from analysis.loading.schema import Study
 from analysis.report.explain import explain_cell
 from analysis.report.report_spec import parse
 from analysis.spec.table_spec import TableSpec

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.load.load import read_study
-from analysis.load.schema import Study
+from analysis.loading.load import read_study
+from analysis.loading.schema import Study
 from analysis.tables.groups import baseline_of, groups
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError

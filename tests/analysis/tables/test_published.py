@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.load.load import read_study
-from analysis.load.published_file import COLUMNS, SHIPPED, equal, load_published
-from analysis.load.schema import Study
+from analysis.loading.load import read_study
+from analysis.loading.published_file import COLUMNS, SHIPPED, equal, load_published
+from analysis.loading.schema import Study
 from analysis.report.report_spec import SHIPPED as REPORTS
 from analysis.report.report_spec import read_spec
 from analysis.spec.table_spec import PublishedSpec, TableSpec

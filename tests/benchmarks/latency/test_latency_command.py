@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis.load.latency_file import Measurement, latency_files
+from analysis.loading.latency_file import Measurement, latency_files
 from benchmarks.latency import measure, student_memory
 from c2d.cli.main import main
 from c2d.data.scenes.make_scenes import make_scenes

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from analysis.load.latency_file import read_latency_file
+from analysis.loading.latency_file import read_latency_file
 from benchmarks.latency import latency_writer
 from benchmarks.latency.latency_row import LatencyRow
 from c2d.core.regular_file import Problem

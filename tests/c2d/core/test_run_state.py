@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from analysis.load.cache import Cache
-from analysis.load.run_row import read_run_row
+from analysis.loading.cache import Cache
+from analysis.loading.run_row import read_run_row
 from c2d.core import run_state
 from c2d.core.job_file import Job, has_launcher_ended, is_launcher_alive
 from c2d.core.run_folder import RunFolder, atomic_write_json

@@ -98,7 +98,7 @@ def test_kittis_numbers_of_a_whole_evaluation(
 
 
 def test_the_frame_has_the_numbers(run: tuple[TinyStore, RunFolder]) -> None:
-    from analysis.load.load import read_study
+    from analysis.loading.load import read_study
 
     store, folder = run
     (row,) = read_study(store.runs, (), cache=store.runs.parent / "cache").frame.to_dict("records")

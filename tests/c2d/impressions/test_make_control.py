@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 import c2d.configs
-from analysis.load import flatten
+from analysis.loading import flatten
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.card import LoadedCard

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.load import flatten
+from analysis.loading import flatten
 from c2d.core.errors import InputError
 from c2d.core.run_folder import read_json
 from c2d.detectors.batch import Batch

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from analysis.load import flatten
+from analysis.loading import flatten
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.specs.resolve_spec import resolve_spec

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis.load import flatten
+from analysis.loading import flatten
 from c2d.core.attempt import Interrupted
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json

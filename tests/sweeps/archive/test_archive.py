@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.load.load import read_study
+from analysis.loading.load import read_study
 from c2d.cli.main import main
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json, read_json

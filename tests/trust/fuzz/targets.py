@@ -148,8 +148,8 @@ def _run_file(name: str) -> Callable[[Path], Parse]:
     """A file of a run, read by the plan, the status and the report."""
 
     def make(folder: Path) -> Parse:
-        from analysis.load.cache import Cache
-        from analysis.load.run_row import read_run_row
+        from analysis.loading.cache import Cache
+        from analysis.loading.run_row import read_run_row
         from c2d.core.job_file import read_attempts
         from c2d.core.run_folder import RunFolder
         from c2d.core.sweep_manifest import PlannedRun
@@ -329,7 +329,7 @@ def _metrics(folder: Path) -> Parse:
 
 
 def _latency(folder: Path) -> Parse:
-    from analysis.load.latency_file import read_latency_file
+    from analysis.loading.latency_file import read_latency_file
 
     path = folder / "cpu.json"
 
@@ -392,21 +392,21 @@ TARGETS: dict[str, Target] = {
     "attempts": Target(_run_file("attempts.jsonl"), ("c2d.core.job_file", "sweeps.failures.retry_policy", *_JSON)),
     "result": Target(
         _run_file("result.json"),
-        ("analysis.load.flatten", "analysis.load.run_row", "c2d.specs.teacher_runs"),
+        ("analysis.loading.flatten", "analysis.loading.run_row", "c2d.specs.teacher_runs"),
         ("tests/fixtures/runs/resnet*/result.json",),
     ),
     "run_spec": Target(
-        _run_file("spec.json"), ("analysis.load.flatten", "c2d.specs.spec"), ("tests/fixtures/runs/*-s0/spec.json",)
+        _run_file("spec.json"), ("analysis.loading.flatten", "c2d.specs.spec"), ("tests/fixtures/runs/*-s0/spec.json",)
     ),
     "environment": Target(
-        _run_file("env.json"), ("analysis.load.flatten", *_JSON), ("tests/fixtures/runs/*-s0/env.json",)
+        _run_file("env.json"), ("analysis.loading.flatten", *_JSON), ("tests/fixtures/runs/*-s0/env.json",)
     ),
     "metrics": Target(_metrics, ("sweeps.state.eta", *_JSON), ("tests/fixtures/runs/*-s0/metrics.jsonl",)),
     "manifest": Target(
         _manifest, ("c2d.core.sweep_manifest", "sweeps.state.manifest", *_JSON), ("tests/fixtures/runs/sweeps/*.json",)
     ),
     "submission": Target(_submission, ("sweeps.launchers.submission", *_JSON)),
-    "latency": Target(_latency, ("analysis.load.latency_file",), ("tests/fixtures/runs/*/latency/*.json",)),
+    "latency": Target(_latency, ("analysis.loading.latency_file",), ("tests/fixtures/runs/*/latency/*.json",)),
     "slurm": Target(
         _slurm, ("sweeps.scheduler.slurm_output", "sweeps.scheduler.scontrol"), ("tests/fixtures/failures/*/sacct.txt",)
     ),

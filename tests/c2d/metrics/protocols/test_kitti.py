@@ -194,7 +194,7 @@ def test_an_annotation_without_what_is_read_is_refused(value):
 
 def test_the_means_of_a_published_table_are_those_of_its_nine_numbers():
     """FGFI's KITTI rows: its mAP is the mean over classes and difficulties, as `AP_R11_mean` is."""
-    from analysis.load.published_file import load_published
+    from analysis.loading.published_file import load_published
 
     rows = [row.other for row in load_published() if row.text["paper_key"] == "fgfi" and "car E" in row.other]
     assert len(rows) == 5

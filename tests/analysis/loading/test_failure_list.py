@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.load.failure_list import SHOWN, STALE, WIDTH, Failure, list_failures
-from analysis.load.load import read_study
+from analysis.loading.failure_list import SHOWN, STALE, WIDTH, Failure, list_failures
+from analysis.loading.load import read_study
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.failure_classes import FAILURE_CLASSES

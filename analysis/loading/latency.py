@@ -1,6 +1,6 @@
 """Quantiles of raw latency samples with intervals; an error where the runs were measured under different conditions.
 
-`analysis.load.latency_file` reads the files, `analysis.load.latency_conditions` selects them, and
+`analysis.loading.latency_file` reads the files, `analysis.loading.latency_conditions` selects them, and
 `analysis.stats.quantiles` computes the quantiles of their samples. FLOPs, MACs and parameters do not depend on the
 device or on its load.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.load.latency_conditions import (
+from analysis.loading.latency_conditions import (
     NOT_STATED,
     OF_STUDENT,
     differing_values,
@@ -22,8 +22,8 @@ from analysis.load.latency_conditions import (
     refuse_mixed,
     select_conditions,
 )
-from analysis.load.latency_file import COUNTS, MEMORY, Measurement, latency_files, read_latency_file
-from analysis.load.schema import Study
+from analysis.loading.latency_file import COUNTS, MEMORY, Measurement, latency_files, read_latency_file
+from analysis.loading.schema import Study
 from analysis.stats.quantiles import QUANTILES, launch_quantiles
 from c2d.core.regular_file import Problem
 from c2d.core.run_folder import LATENCY_FOLDER

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from analysis.load import flatten
+from analysis.loading import flatten
 from analysis.tables.protocol_facts import teachers
 from c2d.core.regular_file import FormatError
 from c2d.specs.names import read_schedule

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from analysis.load.latency_file import Measurement, latency_files
-from analysis.load.schema import Study
+from analysis.loading.latency_file import Measurement, latency_files
+from analysis.loading.schema import Study
 from c2d.core.errors import InputError, abbreviate, closest_name, unknown_name
 
 FILE = "file"

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.load.load import read_study
-from analysis.load.schema import Study
+from analysis.loading.load import read_study
+from analysis.loading.schema import Study
 from analysis.tables.protocol_facts import teachers
 from benchmarks.suite.synthetic_run import write_json
 from tests.analysis.data_free_store import DETECTOR, made_run, make_data_free_store

@@ -1,8 +1,8 @@
 """Read numbers that the frame does not hold: TIDE at each IoU threshold, and the COCO numbers of each class.
 
 TIDE comes from result.json. Where the run did not record it, it is computed from detections.json.gz and the ground
-truth of the data set, and stored beside the warm cache of `analysis.load.load`; an entry is valid while both files and
-`tide.VERSION` are unchanged. Both ways run the same code on the same files.
+truth of the data set, and stored beside the warm cache of `analysis.loading.load`; an entry is valid while both files
+and `tide.VERSION` are unchanged. Both ways run the same code on the same files.
 
 Every function returns (frame, problems). A run without the numbers has no rows and a `Problem` with the reason.
 """
@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.load.cache import SETTLED_NS, cache_folder, is_inside, load_cache
-from analysis.load.columns import COCO, COUNTED, TIDE
-from analysis.load.schema import Study
+from analysis.loading.cache import SETTLED_NS, cache_folder, is_inside, load_cache
+from analysis.loading.columns import COCO, COUNTED, TIDE
+from analysis.loading.schema import Study
 from c2d.core.errors import InputError
 from c2d.core.json_values import number, optional, read_object, required
 from c2d.core.regular_file import FileState, FormatError, Problem, file_state, printable
@@ -43,7 +43,7 @@ def tide_over_iou(study: Study, runs: Sequence[str], cache: Path | None = None) 
 
     Args:
         runs: ids.
-        cache: folder of the warm cache, as in `analysis.load.load.read_study`; one in the store is not used.
+        cache: folder of the warm cache, as in `analysis.loading.load.read_study`; one in the store is not used.
 
     Returns:
         Columns run, iou (0.5 to 0.95), error, dAP (0-1), count. count is NaN for FalsePos and FalseNeg, dAP where it is

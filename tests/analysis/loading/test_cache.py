@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.load import cache
-from analysis.load.cache import Cache
-from analysis.load.load import read_study
-from analysis.load.schema import Study
+from analysis.loading import cache
+from analysis.loading.cache import Cache
+from analysis.loading.load import read_study
+from analysis.loading.schema import Study
 from benchmarks.suite import synthetic_run
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_large_store, make_store

@@ -1,8 +1,8 @@
 """Flatten the four JSON files of a run into columns of the frame.
 
 Each function takes the parsed object of one file and returns {column: value}; a null number is None.
-`analysis.load.cache` stores the result, which is why nothing but the content of that one file may enter. A value that
-is present but cannot be used raises `FormatError`: else a mean over the remaining numbers would pass for a result.
+`analysis.loading.cache` stores the result, which is why nothing but the content of that one file may enter. A value
+that is present but cannot be used raises `FormatError`: else a mean over the remaining numbers would pass for a result.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from analysis.load.columns import RESULT_COLUMNS, SPEC_COLUMNS, STATUS_COLUMNS, FrameColumn
+from analysis.loading.columns import RESULT_COLUMNS, SPEC_COLUMNS, STATUS_COLUMNS, FrameColumn
 from c2d.core.json_values import items, number, optional, required, text
 from c2d.core.regular_file import FormatError
 from c2d.core.run_folder import ENV_FILE, RESULT_FILE, SPEC_FILE, STATUS_FILE
@@ -104,7 +104,7 @@ def _of_synthesis(value: Mapping[str, Any]) -> Values:
 
 
 def status(value: Mapping[str, Any]) -> Values:
-    """Flatten status.json as it was written. Whether a run is stale depends on the clock: see `analysis.load.load`."""
+    """Flatten status.json as it is. Whether a run is stale depends on the clock: see `analysis.loading.load`."""
     state = text(required(value, "state"), "state")
     if state not in STATES:
         raise FormatError(f"state is {state!r}, none of {', '.join(STATES)}")

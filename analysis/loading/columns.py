@@ -43,7 +43,7 @@ class Quantity:
         digits: after the decimal point.
         better: direction in which a row is ahead; numbers without direction are never bold.
         run_kinds: kinds of run that have the number; () for all.
-        latency_column: column of `analysis.load.latency.latency_of_runs` for a number of the latency files.
+        latency_column: column of `analysis.loading.latency.latency_of_runs` for a number of the latency files.
         reason: why a finished run has no value.
     """
 

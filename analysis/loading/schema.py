@@ -1,12 +1,12 @@
 """The frame and its rows: one row for each planned cell and seed, whatever the state of its run.
 
-`analysis.load.load` builds the frame; all other modules only read it. A run that several equal cells share has a row in
-each of them. A run that no sweep planned has one row, in the sweep "". Cells without a finished run are rows without
+`analysis.loading.load` builds the frame; all other modules only read it. A run that several equal cells share has a row
+in each of them. A run that no sweep planned has one row, in the sweep "". Cells without a finished run are rows without
 numbers and with their reason. AP and TIDE are in 0-1, times in s.
 
 Columns: `sweep`, `role` (student, teacher, orphan: no longer planned, single: of no sweep), `seed`, `run`;
 `axis.<axis>`, the label of the cell, missing where the sweep has no such axis (runs of no sweep have axis.student,
-axis.method and axis.question, the run id without its seed); then the columns of `analysis.load.columns`.
+axis.method and axis.question, the run id without its seed); then the columns of `analysis.loading.columns`.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from analysis.load.latency import latency_of_runs
-from analysis.load.latency_conditions import condition_sets
-from analysis.load.load import read_study
-from analysis.load.schema import Study
+from analysis.loading.latency import latency_of_runs
+from analysis.loading.latency_conditions import condition_sets
+from analysis.loading.load import read_study
+from analysis.loading.schema import Study
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
 

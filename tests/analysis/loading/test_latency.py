@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.load import latency_file
-from analysis.load.latency import latency_of_runs, operation_counts, read_latencies
-from analysis.load.latency_file import Measurement, read_latency_file
-from analysis.load.load import read_study, to_frame
-from analysis.load.schema import Study
+from analysis.loading import latency_file
+from analysis.loading.latency import latency_of_runs, operation_counts, read_latencies
+from analysis.loading.latency_file import Measurement, read_latency_file
+from analysis.loading.load import read_study, to_frame
+from analysis.loading.schema import Study
 from analysis.report.report_spec import parse
 from analysis.stats import quantiles
 from analysis.stats.quantiles import (

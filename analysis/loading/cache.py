@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import c2d
-from analysis.load import columns, flatten
-from analysis.load.draft_files import DRAFT_PREFIX, remove_old_drafts
+from analysis.loading import columns, flatten
+from analysis.loading.draft_files import DRAFT_PREFIX, remove_old_drafts
 from c2d.core import json_values, regular_file
 from c2d.core.disk import open_draft
 from c2d.core.regular_file import FileState

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from analysis.load import tide_cache
-from analysis.load.columns import COCO, TIDE
-from analysis.load.load import read_study
-from analysis.load.schema import Study
-from analysis.load.tide_cache import per_class, tide_over_iou
+from analysis.loading import tide_cache
+from analysis.loading.columns import COCO, TIDE
+from analysis.loading.load import read_study
+from analysis.loading.schema import Study
+from analysis.loading.tide_cache import per_class, tide_over_iou
 from benchmarks.suite import synthetic_run, synthetic_store
 from c2d.metrics import tide
 
@@ -213,8 +213,7 @@ def test_classes_one_by_one(tmp_path, store):
 
 
 def test_importing_is_light():
-    code = (
-        "import sys, analysis.load.tide_cache; print([n for n in ('numpy', 'pandas', 'msgspec') if n in sys.modules])"
-    )
+    heavy = "('numpy', 'pandas', 'msgspec')"
+    code = f"import sys, analysis.loading.tide_cache; print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

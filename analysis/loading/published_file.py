@@ -48,7 +48,7 @@ class PublishedRow:
         return self.text["source"]
 
     def number(self, key: str) -> float | None:
-        """Return the number under a key of `analysis.load.columns`, in percent; None where the source has none."""
+        """Return the number under a key of `analysis.loading.columns`, in percent; None where the source has none."""
         if key in METRICS:
             return as_number(self.text[key])
         if key in _PER_IOU:  # a table over thresholds names them all; AP50 alone may be of another split

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.load import loss_curves
-from analysis.load.loss_curves import read_metrics, read_validation
+from analysis.loading import loss_curves
+from analysis.loading.loss_curves import read_metrics, read_validation
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "runs"
 

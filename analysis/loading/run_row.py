@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.load import flatten
-from analysis.load.cache import Cache
-from analysis.load.columns import RESULT_NAMES
-from analysis.load.flatten import Values
+from analysis.loading import flatten
+from analysis.loading.cache import Cache
+from analysis.loading.columns import RESULT_NAMES
+from analysis.loading.flatten import Values
 from c2d.core import json_values, regular_file
 from c2d.core.regular_file import Problem
 from c2d.core.run_folder import ENV_FILE, RESULT_FILE, SPEC_FILE, STATUS_FILE

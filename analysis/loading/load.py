@@ -1,6 +1,6 @@
 """Read a store of run folders and sweep manifests into one tidy frame. Missing runs are rows too.
 
-`analysis.load.schema` describes a row and its columns. Nothing here computes a number: values go from the files into
+`analysis.loading.schema` describes a row and its columns. Nothing here computes a number: values go from the files into
 the frame as they were written. Numbers of single classes, curves and detections are not part of the frame.
 """
 
@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.load import run_row
-from analysis.load.cache import Cache, cache_folder, is_inside, load_cache
-from analysis.load.columns import FILE_COLUMNS, NUMBERS, TEACHERS
-from analysis.load.flatten import Values
-from analysis.load.run_row import RunRow
-from analysis.load.schema import AXIS, Study
+from analysis.loading import run_row
+from analysis.loading.cache import Cache, cache_folder, is_inside, load_cache
+from analysis.loading.columns import FILE_COLUMNS, NUMBERS, TEACHERS
+from analysis.loading.flatten import Values
+from analysis.loading.run_row import RunRow
+from analysis.loading.schema import AXIS, Study
 from c2d.core import regular_file, run_folder, store_folder
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.regular_file import Problem

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.load.schema import Study, labels_of
+from analysis.loading.schema import Study, labels_of
 from c2d.core.failure_classes import FAILURE_CLASSES
 from c2d.core.job_file import read_attempts
 from c2d.core.json_values import read_json

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.load.columns import COCO, IOUS, NUMBERS, TIDE
-from analysis.load.load import frame_columns, read_study
-from analysis.load.schema import AXIS, STATES, Study
+from analysis.loading.columns import COCO, IOUS, NUMBERS, TIDE
+from analysis.loading.load import frame_columns, read_study
+from analysis.loading.schema import AXIS, STATES, Study
 from analysis.tables.groups import groups
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store

@@ -1,0 +1,6 @@
+"""`c2d browse`."""
+
+
+def browse() -> None:
+    """Not built yet."""
+    raise NotImplementedError

@@ -1,0 +1,6 @@
+"""`c2d compare`."""
+
+
+def compare() -> None:
+    """Not built yet."""
+    raise NotImplementedError

@@ -1,0 +1,6 @@
+"""`c2d export`."""
+
+
+def export() -> None:
+    """Not built yet."""
+    raise NotImplementedError

@@ -1,0 +1,6 @@
+"""`c2d score`."""
+
+
+def score() -> None:
+    """Not built yet."""
+    raise NotImplementedError
