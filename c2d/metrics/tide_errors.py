@@ -19,13 +19,16 @@ SPECIAL = ("FalsePos", "FalseNeg")
 SIZES = ("small", "medium", "large")
 _CLS, _LOC, _BOTH, _DUPE, _BKG = range(5)
 _CORRECT, _FORGIVEN = 5, 6
+KINDS = (*MAIN[:5], "correct", "ignored")
+"""Names of the values of `ErrorTypes.kind`."""
 
 
 @dataclass(frozen=True)
 class ErrorTypes:
     """The type of each kept detection (N) and each object (G). Rows as in `Overlaps` and `CocoData`."""
 
-    kind: Array  # (N,) position in MAIN, or _CORRECT, or _FORGIVEN (inside a crowd region)
+    kind: Array  # (N,) position in KINDS; ignored is a detection inside a crowd region
+    taken: Array  # (N,) object that a correct detection is matched to, -1 for the others
     aim: Array  # (N,) object that a Cls or Loc error overlaps most, -1 for other types
     promoted: Array  # (N,) bool: fixing this error yields a true positive for `aim`
     unmatched: Array  # (G,) bool: objects without a correct detection (not crowd regions)
@@ -80,7 +83,7 @@ def classify(data: CocoData, found: Overlaps, iou: float, background: float) -> 
     box = data.dt_box[found.kept]
     size = size_of(box[:, 2] * box[:, 3])
     size[aim >= 0] = gt_size[aim[aim >= 0]]
-    return ErrorTypes(kind, aim, promoted, unmatched, missed, size, gt_size)
+    return ErrorTypes(kind, taken, aim, promoted, unmatched, missed, size, gt_size)
 
 
 class TideErrors:
