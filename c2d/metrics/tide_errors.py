@@ -209,13 +209,17 @@ def average_precision(cls: Array, keep: Array, correct: Array, objects: Array) -
         # Precision can only rise at a true positive, so the interpolated curve is known from these alone.
         precision = np.arange(1, len(ranks) + 1) / ranks
         best = np.maximum.accumulate(precision[::-1])[::-1]
-        needed = _hits_needed(int(objects[k]))
+        needed = hits_needed(int(objects[k]))
         out[k] = best[needed[needed < len(ranks)]].sum() / 101
     return out
 
 
 @lru_cache(maxsize=65536)
-def _hits_needed(objects: int) -> Array:
-    """For COCO's 101 recall points the true positive (from 0) that first reaches them, (101,)."""
+def hits_needed(objects: int) -> Array:
+    """Return for COCO's 101 recall points the true positive (from 0) that first reaches them, (101,) int64.
+
+    Args:
+        objects: number of objects of the class.
+    """
     recall = np.arange(1, objects + 1) / objects
     return np.searchsorted(recall, np.linspace(0.0, 1.0, 101), side="left")
