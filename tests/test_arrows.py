@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.markup": ("c2d.core",),
     "c2d.metrics": ("c2d.core",),
     "c2d.metrics.protocols": ("c2d.core", "c2d.metrics"),
+    "c2d.metrics.resampling": ("c2d.core", "c2d.metrics"),
     "c2d.data.decoding": ("c2d.core",),
     "c2d.data": ("c2d.core", "c2d.data.decoding"),
     "c2d.data.coco": ("c2d.core", "c2d.data", "c2d.data.decoding"),
@@ -147,11 +148,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.core", "c2d.core.process", "sweeps.definition", "sweeps.state", "sweeps.launchers", "sweeps.actions",
         "sweeps.commands", "sweeps.prefetch", "sweeps.reproduce",
     ),
-    "analysis.stats": ("c2d.core", "c2d.metrics"),
+    "analysis.stats": ("c2d.core", "c2d.metrics", "c2d.metrics.resampling"),
     "analysis.loading": ("c2d.core", "c2d.metrics", "c2d.metrics.protocols", "analysis.stats"),
     "analysis.spec": ("c2d.core", "c2d.markup", "analysis.loading"),
     "analysis.tables": (
-        "c2d.core", "c2d.core.yaml", "c2d.markup", "c2d.metrics", "analysis.loading", "analysis.spec", "analysis.stats",
+        "c2d.core", "c2d.core.yaml", "c2d.markup", "c2d.metrics", "c2d.metrics.resampling", "analysis.loading",
+        "analysis.spec", "analysis.stats",
     ),
     "analysis.formats": ("c2d.core", "c2d.markup", "analysis.tables"),
     "analysis.plots": (

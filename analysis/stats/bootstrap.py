@@ -1,9 +1,9 @@
 """Two checkpoints on the same images: is one better on this kind of image? Paired bootstrap over images.
 
 Images are drawn with replacement, 1,000 times or more. Both checkpoints get the same draws, and COCO's AP is computed
-again for each draw (`c2d.metrics.resampled_ap`). The result holds for these two checkpoints only; another seed of
-the same method may differ (`analysis.stats.baseline_comparisons` compares over seeds, `analysis.stats.hierarchical`
-over both).
+again for each draw (`c2d.metrics.resampling`). The result holds for these two checkpoints only; another seed of the
+same method may differ (`analysis.stats.baseline_comparisons` compares over seeds, `analysis.stats.hierarchical` over
+both).
 
 The interval is the percentile interval. By simulation (docs/results/statistics.md) BCa covers no better on 25 to 200
 images, and it needs one more evaluation for every image: five times the work on COCO. Below 100 images every kind of
@@ -21,7 +21,7 @@ import numpy as np
 from analysis.stats.permutation import LEVEL, p_and_interval
 from c2d.core.errors import InputError
 from c2d.metrics.coco_data import Array, CocoData, prepare
-from c2d.metrics.resampled_ap import Curves, resampled
+from c2d.metrics.resampling.resampled_ap import Curves, resampled
 
 Detections = Sequence[Mapping[str, Any]] | CocoData
 

@@ -6,8 +6,8 @@ over n seeds has an error because seeds differ, because images differ, and becau
 on others. Three variances measure it:
 
     S   seeds          variance of the d_s / n; holds the seeds' own part and 1/n of the interaction
-    B   images         variance of the mean difference under the bootstrap over images (`c2d.metrics.resampled_ap`, the
-                       same draws for every seed); holds the images' own part and 1/n of the interaction, too
+    B   images         variance of the mean difference under the bootstrap over images (c2d.metrics.resampling, the same
+                       draws for every seed); holds the images' own part and 1/n of the interaction, too
     C   interaction    mean variance of a single d_s under the same bootstrap, less B, / (n - 1): that 1/n, held twice
 
     variance = S + T,  T = max(B - C, 0)     mean ± t(df) sqrt(S + T),   df = (n - 1) (S + T) / S for many images
@@ -31,7 +31,7 @@ from analysis.stats.bootstrap import FEW_IMAGES, RESAMPLES, Detections, full_set
 from analysis.stats.permutation import LEVEL
 from c2d.core.errors import InputError
 from c2d.metrics.coco_data import Array
-from c2d.metrics.resampled_ap import resampled
+from c2d.metrics.resampling.resampled_ap import resampled
 
 ImageVariance = tuple[float, float]
 """Variance over images of the mean of all seeds' differences, and the mean variance of a single seed's."""

@@ -141,7 +141,7 @@ class Differences:
         data = self._prepared(run)
         if (run, key) not in self._agrees:
             from analysis.stats.bootstrap import full_set_values
-            from c2d.metrics.resampled_ap import Curves
+            from c2d.metrics.resampling.resampled_ap import Curves
 
             value, recorded = full_set_values([Curves(data, key)])[0], found.values[seed] / quantity(key).scale
             if not abs(value - recorded) <= _SAME:

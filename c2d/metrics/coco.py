@@ -15,7 +15,9 @@ from c2d.core.errors import unknown_name
 from c2d.metrics.coco_data import Array, CocoData, prepare
 
 IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
-AREAS = ("all", "small", "medium", "large")
+AREA_RANGES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""{area: smallest and largest area of an object in px^2}; an object on a border belongs to both, as in COCO."""
+AREAS = tuple(AREA_RANGES)
 LIMITS = (1, 10, 100)
 ENGINES = ("fast", "reference")
 

@@ -150,21 +150,26 @@ def _touching(a: _Edges, b: _Edges, b_crowd: Array, i: Array, j: Array) -> tuple
     return i, j, inter / union
 
 
-def match(data: CocoData, found: Overlaps, iou: float) -> Array:
+def match(data: CocoData, found: Overlaps, iou: float, ignored: Array | None = None) -> Array:
     """Match at one IoU threshold. Of free objects with equal IoU the last in file order is taken, as COCO does.
 
     Args:
         data: ground truth and detections.
         found: their overlaps.
         iou: threshold in 0-1.
+        ignored: (G,) bool, objects that COCO ignores, e.g. those of another size: a detection takes one only for want
+            of an object that counts. None: crowd regions alone.
 
     Returns:
         (N,) int64, row of the object of each kept detection, -1 for none.
     """
     # pycocotools caps its thresholds in the same way.
     enough = found.pair_iou >= min(iou, 1 - 1e-10)
-    dt, gt = found.pair_dt[enough], found.pair_gt[enough]
+    dt, gt, overlap = found.pair_dt[enough], found.pair_gt[enough], found.pair_iou[enough]
     taken_by = np.full(len(found.kept), -1)
+    if ignored is not None:
+        order = np.lexsort((gt, overlap, ~ignored[gt], dt))  # objects that count come last, so they are the best
+        dt, gt, overlap = dt[order], gt[order], overlap[order]
     if not len(dt):
         return taken_by
     candidates = np.unique(dt)  # rising place = falling score inside a class
@@ -183,6 +188,10 @@ def match(data: CocoData, found: Overlaps, iou: float) -> Array:
         now = now[free[gt[now]]]
         if len(now):
             best = now[np.append(dt[now][1:] != dt[now][:-1], True)]  # pairs rise in IoU: the last is the best
+            if (
+                ignored is not None
+            ):  # a crowd region is ignored, too: the larger overlap decides, and it is never used up
+                best = best[~ignored[gt[best]] | (overlap[best] >= found.crowd_share[dt[best]])]
             taken_by[dt[best]] = gt[best]
             free[gt[best]] = False
     return taken_by

@@ -6,6 +6,7 @@ and after each oracle. The definitions are in `c2d.metrics.tide`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -86,6 +87,17 @@ def classify(data: CocoData, found: Overlaps, iou: float, background: float) -> 
     return ErrorTypes(kind, taken, aim, promoted, unmatched, missed, size, gt_size)
 
 
+@dataclass(frozen=True)
+class OracleList:
+    """The detections (N) after the errors of one type are fixed, and the objects (G) that need not be found."""
+
+    cls: Array  # (N,) class, rising; inside a class in order of falling score
+    image: Array  # (N,) image
+    keep: Array  # (N,) bool, detections that count
+    correct: Array  # (N,) bool, true positives
+    gone: Array  # (G,) bool, objects that no longer have to be found
+
+
 class TideErrors:
     """TIDE errors of one data set at one threshold: AP per class before and after each oracle, and counts.
 
@@ -124,30 +136,39 @@ class TideErrors:
         Args:
             size: fix only errors of this size (position in SIZES); None fixes all of a type.
         """
+        data, objects = self.data, self.data.objects_per_class
+        out = {}
+        for name, one in self.oracle_lists(size):
+            remaining = objects - np.bincount(data.gt_class[one.gone], minlength=len(objects))
+            out[name] = np.where(objects > 0, average_precision(one.cls, one.keep, one.correct, remaining), np.nan)
+        return out
+
+    def oracle_lists(self, size: int | None = None) -> Iterator[tuple[str, OracleList]]:
+        """Yield ("AP", the list of detections as it is), then each oracle's name and list.
+
+        Args:
+            size: fix only errors of this size (position in SIZES); None fixes all of a type.
+        """
         data, result = self.data, self.result
-        cls, objects = data.dt_class[self.found.kept], data.objects_per_class
+        cls, image = data.dt_class[self.found.kept], data.dt_image[self.found.kept]
         correct, counted, wrong = result.kind == _CORRECT, result.kind != _FORGIVEN, result.kind < _CORRECT
-
-        def fewer(gone: Array) -> Array:
-            """Objects per class when some no longer have to be found."""
-            gone = gone & (size is None or result.gt_size == size)
-            return objects - np.bincount(data.gt_class[gone], minlength=len(objects))
-
-        out = {"AP": average_precision(cls, counted, correct, objects)}
+        nothing = np.zeros(len(data.gt_class), bool)
+        of_size = size is None or result.gt_size == size
+        yield "AP", OracleList(cls, image, counted, correct, nothing)
         for code, name in enumerate(MAIN[:5]):
             fixing = (result.kind == code) & (size is None or result.size == size)
             won = fixing & result.promoted
             if code == _CLS:  # the corrected detection moves into the curve of its object's class
-                where, to = _places(data, self.found, cls, result, won)
+                rows, where, to = _places(data, self.found, cls, result, won)
                 keep, true = np.insert(counted & ~fixing, where, True), np.insert(correct, where, True)
-                out[name] = average_precision(np.insert(cls, where, to), keep, true, objects)
+                moved = np.insert(cls, where, to), np.insert(image, where, image[rows])
+                yield name, OracleList(*moved, keep, true, nothing)
             else:
-                out[name] = average_precision(cls, counted & ~fixing | won, correct | won, objects)
-        out["Miss"] = average_precision(cls, counted, correct, fewer(result.missed))
+                yield name, OracleList(cls, image, counted & ~fixing | won, correct | won, nothing)
+        yield "Miss", OracleList(cls, image, counted, correct, result.missed & of_size)
         wrong = wrong & (size is None or self.box_size == size)
-        out["FalsePos"] = average_precision(cls, counted & ~wrong, correct, objects)
-        out["FalseNeg"] = average_precision(cls, counted, correct, fewer(result.unmatched))
-        return {name: np.where(objects > 0, values, np.nan) for name, values in out.items()}
+        yield "FalsePos", OracleList(cls, image, counted & ~wrong, correct, nothing)
+        yield "FalseNeg", OracleList(cls, image, counted, correct, result.unmatched & of_size)
 
 
 def countable_rows(data: CocoData, iou: float) -> tuple[Array, Array]:
@@ -172,8 +193,8 @@ def countable_rows(data: CocoData, iou: float) -> tuple[Array, Array]:
     return np.flatnonzero(~data.gt_crowd), np.setdiff1d(rows, forgiven, assume_unique=True)
 
 
-def _places(data: CocoData, found: Overlaps, cls: Array, result: ErrorTypes, won: Array) -> tuple[Array, Array]:
-    """Where promoted Cls errors enter the curves of other classes: after equal scores of that class."""
+def _places(data: CocoData, found: Overlaps, cls: Array, result: ErrorTypes, won: Array) -> tuple[Array, Array, Array]:
+    """Promoted Cls errors, and where they enter which curves: after equal scores of that class."""
     rows = np.flatnonzero(won)
     score, to = data.dt_score[found.kept], data.gt_class[result.aim[rows]]
     order = np.lexsort((rows, -score[rows], to))
@@ -183,7 +204,7 @@ def _places(data: CocoData, found: Overlaps, cls: Array, result: ErrorTypes, won
     for k in np.unique(to):
         begin, end = begins[k], begins[k + 1]
         where[to == k] = begin + np.searchsorted(-score[begin:end], -score[rows[to == k]], side="right")
-    return where, to
+    return rows, where, to
 
 
 def average_precision(cls: Array, keep: Array, correct: Array, objects: Array) -> Array:

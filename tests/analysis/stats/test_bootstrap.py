@@ -17,7 +17,7 @@ from c2d.core.errors import InputError
 from c2d.metrics import coco, engine_hotcoco
 from c2d.metrics.coco_data import CocoData, prepare
 from c2d.metrics.matching import kept_detections
-from c2d.metrics.resampled_ap import Curves, draws, resampled
+from c2d.metrics.resampling.resampled_ap import Curves, draws, resampled
 from tests.analysis.toy_detectors import two_detectors
 from tests.analysis.toy_scenes import coco_results, small_sets, synthetic_coco, truth
 

@@ -16,7 +16,7 @@ import pytest
 
 from analysis.stats import bootstrap, hierarchical, seed_statistics
 from c2d.metrics.coco_data import Array
-from c2d.metrics.resampled_ap import Curves
+from c2d.metrics.resampling.resampled_ap import Curves
 from tests.analysis.toy_detectors import two_detectors
 
 EFFECT = 0.4  # in units of the spread

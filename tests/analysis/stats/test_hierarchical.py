@@ -11,7 +11,7 @@ from analysis.stats import hierarchical
 from analysis.stats.seed_statistics import paired
 from c2d.core.errors import InputError
 from c2d.metrics import coco
-from c2d.metrics.resampled_ap import Curves, resampled
+from c2d.metrics.resampling.resampled_ap import Curves, resampled
 from tests.analysis.toy_detectors import two_detectors
 
 

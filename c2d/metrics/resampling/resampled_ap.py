@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from c2d.core.errors import unknown_name
-from c2d.metrics.coco import IOUS
+from c2d.metrics.coco import AREA_RANGES, IOUS
 from c2d.metrics.coco_data import Array, CocoData
 from c2d.metrics.matching import compute_overlaps, inside_crowd, match
 
@@ -44,7 +44,7 @@ class _Level:
 
     place: Array  # (n,) its row among the class's `steps`
     image: Array  # (n,) its image
-    forgiven_image: Array  # (f,) images of detections of this class that a crowd region forgives
+    forgiven_image: Array  # (f,) images of detections of this class that do not count at this threshold alone
     forgiven_before: Array  # (n,) how many of those come before it
 
 
@@ -57,34 +57,81 @@ class _Class:
     levels: tuple[_Level, ...]
 
 
+class ClassCurves:
+    """Lists of detections, one a class, at L thresholds; AP of each class for any weights of the images.
+
+    Args:
+        cls: (N,) class of each detection, rising; inside a class in order of falling score.
+        image: (N,) its image.
+        correct: L arrays (N,) bool, true positives at each threshold.
+        forgiven: L arrays (N,) bool, detections that do not count at each threshold.
+        present: (K,) bool, classes with ground truth; the others have AP 0.
+    """
+
+    def __init__(
+        self, cls: Array, image: Array, correct: Sequence[Array], forgiven: Sequence[Array], present: Array
+    ) -> None:
+        self.n_levels, self.n_classes = len(correct), len(present)
+        counted = ~np.all(forgiven, axis=0)
+        cls, image = cls[counted], image[counted]
+        correct, forgiven = [one[counted] for one in correct], [one[counted] for one in forgiven]
+        begins = np.searchsorted(cls, np.arange(len(present) + 1))
+        self.classes: dict[int, _Class] = {}
+        for k in np.flatnonzero(present):
+            part = slice(begins[k], begins[k + 1])
+            self.classes[int(k)] = _class(image[part], [one[part] for one in correct], [one[part] for one in forgiven])
+
+    def ap(self, counts: Array, objects: Array) -> Array:
+        """Return (L, K, R) float64, AP in 0-1 of each threshold, class and resample; 0 without objects.
+
+        Args:
+            counts: (images, R) int32, how often each image was drawn.
+            objects: (K, R) int, objects of each class in each resample.
+        """
+        out = np.zeros((self.n_levels, self.n_classes, counts.shape[1]))
+        for k, one in self.classes.items():
+            if one.steps.shape[0]:
+                _class_ap(one, objects[k], counts, out[:, k])
+        return out
+
+
 class Curves:
     """Detections of one checkpoint, matched at the thresholds of `metric`; AP for any weights of the images.
 
     Args:
         data: ground truth and detections.
         metric: AP (mean over .50:.05:.95), AP50 or AP75.
+        area: all, or small, medium, large: objects of that size alone count, as in COCO's APs, APm and APl.
     """
 
-    def __init__(self, data: CocoData, metric: str = "AP") -> None:
-        from scipy import sparse
-
+    def __init__(self, data: CocoData, metric: str = "AP", area: str = "all") -> None:
         if metric not in METRICS:
             raise unknown_name("metric of a comparison over images", metric, METRICS)
         found = compute_overlaps(data)
-        shape = len(data.class_ids), len(data.image_ids)
-        rows = ~data.gt_crowd
-        ones = np.ones(int(rows.sum()), np.int32)
-        # csr_matrix sums entries of the same class and image.
-        self.objects = sparse.csr_matrix((ones, (data.gt_class[rows], data.gt_image[rows])), shape=shape)
+        low, high = AREA_RANGES[area]
+        ignored = data.gt_crowd | (data.gt_area < low) | (data.gt_area > high)
+        size = data.dt_box[found.kept, 2] * data.dt_box[found.kept, 3]
+        outside = (size < low) | (size > high)
+        self.objects = object_table(data, ~ignored)
         self.images = len(data.image_ids)
-        taken = [match(data, found, iou) for iou in METRICS[metric]]
-        forgiven = [inside_crowd(found, t, iou) for t, iou in zip(taken, METRICS[metric], strict=True)]
-        begins = np.searchsorted(data.dt_class[found.kept], np.arange(len(data.class_ids) + 1))
-        image = data.dt_image[found.kept]
-        self.classes: dict[int, _Class] = {}
-        for k in np.flatnonzero(data.objects_per_class):
-            part = slice(begins[k], begins[k + 1])
-            self.classes[int(k)] = _class(image[part], [t[part] >= 0 for t in taken], [f[part] for f in forgiven])
+        correct, forgiven = [], []
+        for iou in METRICS[metric]:
+            taken = match(data, found, iou, None if area == "all" else ignored)
+            on_ignored = (taken >= 0) & ignored[taken] if len(ignored) else taken >= 0
+            correct.append((taken >= 0) & ~on_ignored)
+            forgiven.append(on_ignored | inside_crowd(found, taken, iou) | ((taken < 0) & outside))
+        present = np.bincount(data.gt_class[~ignored], minlength=len(data.class_ids)) > 0
+        cls, image = data.dt_class[found.kept], data.dt_image[found.kept]
+        self.curves = ClassCurves(cls, image, correct, forgiven, present)
+
+    def per_class(self, counts: Array) -> Array:
+        """Return (thresholds, K, R) float64, AP in 0-1; NaN for a class without objects in a resample.
+
+        Args:
+            counts: (images, R) int32, how often each image was drawn.
+        """
+        objects = np.asarray(self.objects @ counts)
+        return np.where(objects > 0, self.curves.ap(counts, objects), np.nan)
 
     def ap(self, counts: Array) -> Array:
         """Return (R,) float64, AP in 0-1 of each resample.
@@ -92,16 +139,30 @@ class Curves:
         Args:
             counts: (images, R) int32, how often each image was drawn.
         """
-        objects = np.asarray(self.objects @ counts)  # (K, R)
-        levels = max((len(one.levels) for one in self.classes.values()), default=1)
-        total, classes = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
-        for k, one in self.classes.items():
-            present = objects[k] > 0
-            classes += present
-            if one.steps.shape[0]:
-                total += np.where(present, _class_ap(one, objects[k], counts), 0.0)
-        with np.errstate(invalid="ignore"):
-            return total / classes / levels
+        return class_mean(self.per_class(counts).mean(axis=0))
+
+
+def class_mean(values: Array) -> Array:
+    """Return the mean (R,) over the classes (K, R) that have objects; NaN where none has."""
+    defined = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        mean: Array = np.where(defined, values, 0.0).sum(axis=0) / defined.sum(axis=0)
+    return mean
+
+
+def object_table(data: CocoData, rows: Array) -> Any:
+    """Return a sparse table (K, images) int32 of the numbers of objects.
+
+    Args:
+        data: the ground truth.
+        rows: (G,) bool, objects that count.
+    """
+    from scipy import sparse
+
+    shape = len(data.class_ids), len(data.image_ids)
+    ones = np.ones(int(rows.sum()), np.int32)
+    # csr_matrix sums entries of the same class and image.
+    return sparse.csr_matrix((ones, (data.gt_class[rows], data.gt_image[rows])), shape=shape)
 
 
 def _class(image: Array, correct: Sequence[Array], forgiven: Sequence[Array]) -> _Class:
@@ -122,12 +183,11 @@ def _class(image: Array, correct: Sequence[Array], forgiven: Sequence[Array]) ->
     return _Class(table, tuple(levels))
 
 
-def _class_ap(one: _Class, objects: Array, counts: Array) -> Array:
-    """Return AP (R,) of one class, summed over its thresholds."""
+def _class_ap(one: _Class, objects: Array, counts: Array, out: Array) -> None:
+    """Write AP of one class at each of its thresholds to `out`, (L, R)."""
     so_far = np.cumsum(one.steps @ counts[: one.steps.shape[1]], axis=0, dtype=np.int32)  # (u, R)
     table, offset = _reached(objects)
-    out = np.zeros(counts.shape[1])
-    for level in one.levels:
+    for at, level in enumerate(one.levels):
         if not len(level.place):
             continue
         true = np.cumsum(counts[level.image], axis=0, dtype=np.int32)
@@ -139,8 +199,7 @@ def _class_ap(one: _Class, objects: Array, counts: Array) -> Array:
         best = np.maximum.accumulate((true / np.maximum(kept, 1))[::-1], axis=0)[::-1]
         points = table.take(true + offset, mode="clip")
         points[1:] -= points[:-1].copy()
-        out += np.einsum("ij,ij->j", best, points)
-    return out / len(_POINTS)
+        out[at] = np.einsum("ij,ij->j", best, points) / len(_POINTS)
 
 
 def _reached(objects: Array) -> tuple[Array, Array]:
