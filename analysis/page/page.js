@@ -1,5 +1,5 @@
 "use strict";
-// Sorting, filters, the panel behind a number, the theme button. All content is in the page without this script.
+// Sorting, filters, the panel behind a number. All content is in the page without this script.
 (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -12,21 +12,6 @@
   const announce = (text) => { status.textContent = ""; status.textContent = text; };
 
   $$(".js-only").forEach((element) => { element.hidden = false; });
-
-  // ---- theme ----
-  const root = document.documentElement;
-  const theme = $("#theme");
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
-  const showTheme = () => theme.setAttribute("aria-pressed", String(isDark()));
-  theme.hidden = false;
-  theme.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    try { localStorage.setItem("c2d-look", root.dataset.theme); } catch { /* it lasts as long as the page */ }
-    showTheme();
-  });
-  system.addEventListener("change", showTheme);
-  showTheme();
 
   // ---- sort: up, down, as it was; what is missing stays last ----
   const order = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
@@ -280,14 +265,14 @@
   addEventListener("beforeprint", () => {
     opened = $$("details.print-open:not([open])");
     opened.forEach((details) => { details.open = true; });
-    root.classList.add("printing");
+    document.documentElement.classList.add("printing");
     $$(".scroll > table").map((table) => [table, table.offsetWidth]).forEach(([table, width]) => {
       if (width > PAGE_PX) table.style.setProperty("--fit", String(PAGE_PX / width));
     });
   });
   addEventListener("afterprint", () => {
     opened.forEach((details) => { details.open = false; });
-    root.classList.remove("printing");
+    document.documentElement.classList.remove("printing");
     $$(".scroll > table").forEach((table) => table.style.removeProperty("--fit"));
   });
 })();
