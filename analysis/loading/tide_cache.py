@@ -1,27 +1,23 @@
 """Read numbers that the frame does not hold: TIDE at each IoU threshold, and the COCO numbers of each class.
 
 TIDE comes from result.json. Where the run did not record it, it is computed from detections.json.gz and the ground
-truth of the data set, and stored beside the warm cache of `analysis.loading.load`; an entry is valid while both files
-and `tide.VERSION` are unchanged. Both ways run the same code on the same files.
+truth of the data set, and kept (`analysis.loading.derived_cache`). Both ways run the same code on the same files.
 
 Every function returns (frame, problems). A run without the numbers has no rows and a `Problem` with the reason.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.loading.cache import SETTLED_NS, cache_folder, is_inside, load_cache
 from analysis.loading.columns import COCO, COUNTED, TIDE
+from analysis.loading.derived_cache import DetectionNumbers, Skipped, detector_result
 from analysis.loading.schema import Study
-from c2d.core.errors import InputError
-from c2d.core.json_values import number, optional, read_object, required
-from c2d.core.regular_file import FileState, FormatError, Problem, file_state, printable
-from c2d.core.run_folder import DETECTIONS_FILE, RESULT_FILE, SPEC_FILE
-from c2d.core.store_folder import RunStore, is_run_id
+from c2d.core.json_values import number, optional, required
+from c2d.core.regular_file import FormatError, Problem, printable
+from c2d.core.run_folder import RESULT_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,12 +47,14 @@ def tide_over_iou(study: Study, runs: Sequence[str], cache: Path | None = None) 
     """
     import pandas as pd
 
-    computed = _Computed(study, cache)
+    from c2d.metrics import tide
+
+    computed = DetectionNumbers(study, cache, "derived", "TIDE curves", tide.VERSION)
 
     def rows(run: str) -> list[dict[str, Any]]:
-        recorded = optional(_result(study, run), "tide", PER_IOU)
+        recorded = optional(detector_result(study, run), "tide", PER_IOU)
         complete = isinstance(recorded, dict) and set(IOU_KEYS) <= set(recorded) and _trusts_records()
-        return list(_rows(run, recorded if complete else computed.of(run)[PER_IOU]))
+        return list(_rows(run, recorded if complete else computed.of(run, PER_IOU, _compute)))
 
     every, problems = _of_each(study, runs, rows)
     computed.save()
@@ -73,7 +71,7 @@ def per_class(study: Study, runs: Sequence[str]) -> tuple[pd.DataFrame, list[Pro
     import pandas as pd
 
     def rows(run: str) -> list[dict[str, Any]]:
-        classes = required(_result(study, run), "per_class")
+        classes = required(detector_result(study, run), "per_class")
         if not isinstance(classes, dict):
             raise FormatError("per_class is no object")
         return [
@@ -88,6 +86,12 @@ def per_class(study: Study, runs: Sequence[str]) -> tuple[pd.DataFrame, list[Pro
 
     found, problems = _of_each(study, runs, rows)
     return pd.DataFrame(found, columns=["run", "class", *COCO, "boxes", "detections"]), problems
+
+
+def _compute(data: CocoData) -> Result:
+    from c2d.metrics import tide
+
+    return {PER_IOU: tide.evaluate(data, None, "own", ious=IOUS, per_class=False)[PER_IOU]}
 
 
 def _trusts_records() -> bool:
@@ -120,123 +124,8 @@ def _of_each(
     for run in dict.fromkeys(runs):
         try:
             found += rows(run)
-        except _Skipped as error:
+        except Skipped as error:
             problems.append(error.problem)
-        except FormatError as error:  # of result.json; the other files raise _Skipped
+        except FormatError as error:  # of result.json; the other files raise Skipped
             problems.append(Problem(study.runs / run / RESULT_FILE, f"cannot be used: {error}"))
     return found, problems
-
-
-class _Skipped(Exception):
-    """A run that cannot give the numbers."""
-
-    def __init__(self, path: Path, message: str) -> None:
-        super().__init__(message)
-        self.problem = Problem(path, message)
-
-
-def _result(study: Study, run: str) -> dict[str, Any]:
-    """result.json of a finished detector."""
-    row = _row(study, run)
-    if row["state"] != "done":
-        raise _Skipped(study.runs / run, f"is {row['state']}, not done, so it has no numbers")
-    if row["kind"] != "detector":
-        raise _Skipped(study.runs / run, f"is a {row['kind']}, not a detector; it has no boxes to score")
-    value = read_object(study.runs / run / RESULT_FILE)
-    if isinstance(value, Problem):
-        raise _Skipped(value.path, value.message)
-    return value
-
-
-def _row(study: Study, run: str) -> Mapping[str, Any]:
-    """The first row of a run; all its rows have the same values of its files."""
-    frame = study.frame
-    at_run = frame.index[frame["run"] == run]
-    if not len(at_run):
-        raise _Skipped(study.runs / run, "is no run of this study")
-    return {str(key): value for key, value in frame.loc[at_run[0]].items()}
-
-
-class _Computed:
-    """TIDE from detections, kept between commands; the ground truth of one data set is read once."""
-
-    def __init__(self, study: Study, cache: Path | None) -> None:
-        self.study = study
-        place = cache_folder(cache)
-        inside = place is None or is_inside(place, study.runs)
-        self.kept = load_cache(None if inside or place is None else place / "derived", study.runs)
-        self.truths: dict[Path, CocoData] = {}
-
-    def of(self, run: str) -> Result:
-        """Raises _Skipped."""
-        from c2d.metrics import tide
-
-        row = _row(self.study, run)
-        digest, detections = str(row["dataset_digest"]), self.study.runs / run / DETECTIONS_FILE
-        if not is_run_id(digest):  # it becomes a file name
-            raise _Skipped(self.study.runs / run / SPEC_FILE, f"names the data set {digest[:60]!a}, which is no digest")
-        targets = RunStore(self.study.runs).targets(digest)
-        of_detections = _state(detections, "is missing, so its TIDE curves cannot be computed; evaluate the run again")
-        of_targets = _state(targets, f"is missing: the ground truth of {run}; evaluate the run again")
-        # The cache's key covers the detections only, so the state of the ground truth is part of the value.
-        made_from = {"tide": tide.VERSION, "targets": [digest, *of_targets]}
-        key = f"{run}/{DETECTIONS_FILE}"
-        entry = self.kept.get(key, of_detections)
-        if not isinstance(entry, dict) or entry.get("made_from") != made_from:
-            data = self._read(targets, detections)
-            full = tide.evaluate(data, None, "own", ious=IOUS, per_class=False)
-            entry = {"made_from": made_from, "sizes": data.sizes, PER_IOU: full[PER_IOU]}
-            if time.time_ns() - of_targets[1] > SETTLED_NS:  # `Cache.put` checks the same of the detections
-                self.kept.put(key, of_detections, entry)
-        _same_evaluation(row, entry["sizes"], detections)
-        return entry
-
-    def _read(self, targets: Path, detections: Path) -> CocoData:
-        from c2d.metrics import coco_json
-
-        path = targets
-        try:
-            if targets not in self.truths:
-                self.truths = {targets: coco_json.read_targets(targets)}
-            path = detections
-            return coco_json.read_detections(detections, self.truths[targets])
-        except InputError as error:
-            raise _Skipped(path, str(error).removeprefix(f"{path} ")) from None
-
-    def save(self) -> None:
-        """Write the cache if something new was computed; entries of runs that no longer exist are removed."""
-        if self.kept.changed:
-            self.kept.keep_only({key.rpartition("/")[0] for key in self.kept.entries if self._is_here(key)})
-            self.kept.save()
-
-    def _is_here(self, key: str) -> bool:
-        return (self.study.runs / key).exists()
-
-
-def _state(path: Path, missing: str) -> FileState:
-    found = file_state(path)
-    if found is None:
-        raise _Skipped(path, missing)
-    if isinstance(found, Problem):
-        raise _Skipped(path, found.message)
-    return found
-
-
-def _same_evaluation(row: Mapping[str, Any], sizes: Mapping[str, int], detections: Path) -> None:
-    problem = evaluation_mismatch(row, sizes)
-    if problem:
-        raise _Skipped(detections, problem)
-
-
-def evaluation_mismatch(row: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
-    """Return why detections and ground truth are not those of a run's result, or "" where they are.
-
-    Args:
-        row: of the frame.
-        sizes: `CocoData.sizes` of the files.
-    """
-    for key, computed in sizes.items():
-        recorded = row.get(key)
-        if recorded is not None and recorded == recorded and recorded != computed:  # NaN: not recorded
-            return f"and the ground truth have {computed} {key}, {RESULT_FILE} has {recorded:g}: not one evaluation"
-    return ""

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from analysis.loading.columns import quantity
+from analysis.loading.derived_cache import evaluation_mismatch
 from analysis.loading.schema import Study
-from analysis.loading.tide_cache import evaluation_mismatch
 from analysis.spec.table_spec import TableSpec
 from analysis.stats import bootstrap, hierarchical
 from analysis.stats.bootstrap import ImageDifference, resamples_for
