@@ -25,6 +25,7 @@ from c2d.core.provenance import attempt_facts
 from c2d.core.regular_file import FormatError, Problem, file_state
 from c2d.core.run_folder import LAUNCHER_FILES, RunFolder, atomic_write_json
 from c2d.core.run_state import is_abandoned, is_lock_dead, lock_owner, owner_text, process_start, time_stamp
+from c2d.core.stop_signals import STOP_SIGNALS
 
 CLOCK_MARGIN_S = 5.0
 """Largest difference between the clocks of two nodes of a job that is tolerated."""
@@ -173,7 +174,7 @@ def _termination_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    before = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
     try:
         yield
     finally:

@@ -185,8 +185,9 @@ def free_text(path: Path) -> str:
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
     try:
-        usage, entries = shutil.disk_usage(folder), os.statvfs(folder)
+        usage = shutil.disk_usage(folder)
+        entries = os.statvfs(folder) if hasattr(os, "statvfs") else None  # not on Windows
     except OSError:
         return ""
-    no_entry = ", no entry for another file" if entries.f_files and not entries.f_favail else ""
+    no_entry = ", no entry for another file" if entries and entries.f_files and not entries.f_favail else ""
     return f" ({usage.free / 2**20:.1f} of {usage.total / 2**20:.1f} MiB free in {folder}{no_entry})"

@@ -13,6 +13,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+# A pipe does not block the open; Windows has no pipes as files, and would translate the ends of lines.
+READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 LOG_TAIL_BYTES = 65536
 NOT_REGULAR = "is not a regular file; remove it"
 FileState = tuple[int, int, int, int]
@@ -82,7 +84,7 @@ def read_bytes(path: Path, last: int | None = None, most: int | None = None) -> 
     """
     # One call of the system before the read, not two: a store may be on a network file system.
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        handle = os.open(path, READ_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFile("is missing") from None
     except ValueError as error:  # a null byte in the path

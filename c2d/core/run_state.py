@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import stat
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -141,6 +142,8 @@ def is_process_alive(pid: Any, written_at: float | None) -> bool:
     """
     if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
         return False
+    if sys.platform == "win32":  # os.kill(pid, 0) would send Ctrl-C there; no run is trained on Windows
+        return True
     try:
         # Signal 0 reaches no process; it only checks that one with this pid exists.
         os.kill(pid, 0)

@@ -10,7 +10,6 @@ import atexit
 import multiprocessing
 import multiprocessing.util  # registers its own function of the exit before ours, which so runs first
 import os
-import resource
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader, Dataset
 
 from c2d.core.errors import RunError, first_line
+from c2d.core.stop_signals import STOP_SIGNALS
 
 MAX_WORKERS = 16
 """Most loader processes that are started unless a number is given; each holds a copy of the data set's list."""
@@ -107,6 +107,8 @@ atexit.register(_kill_workers)
 
 
 def _allow_open_files() -> None:
+    import resource  # not on Windows, where this module has to be imported as well
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -116,7 +118,7 @@ def _allow_open_files() -> None:
 def _prepare_worker(_: int) -> None:
     # Ctrl-C, SLURM and torchrun signal the whole process group. A worker that dies of it would fail its parent, which
     # saves its state first and then ends the workers.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+    for number in (signal.SIGINT, *STOP_SIGNALS):
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     _without_opencv_threads()

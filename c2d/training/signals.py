@@ -9,7 +9,9 @@ from types import FrameType
 import torch
 from mmengine.dist import get_world_size
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+from c2d.core.stop_signals import STOP_SIGNALS
+
+SIGNALS = (signal.SIGINT, *STOP_SIGNALS)
 
 
 class StopSignals:

@@ -203,7 +203,7 @@ def _pass_on_signals(states: _TaskStates, print_line: PrintLine) -> Iterator[Non
     def pass_on(number: int, frame: object) -> None:
         for process in states.running:
             if process.poll() is None:
-                process.send_signal(signal.SIGKILL if states.stopping else signal.SIGTERM)
+                process.kill() if states.stopping else process.terminate()
         if not states.stopping:
             print_line("stopping: trainings save and end; repeat the signal to kill them")
         states.stopping = True

@@ -21,6 +21,7 @@ from typing import Any
 from c2d.core.printable import log_text, printable_streams
 from c2d.core.run_folder import RunFolder, node_name, read_json
 from c2d.core.run_state import HEARTBEAT_LIMIT_S
+from c2d.core.stop_signals import STOP_SIGNALS
 from sweeps.node.attempt_record import (
     print_error,
     rank,
@@ -181,7 +182,7 @@ def _signals_as_interrupts() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    earlier = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    earlier = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
     try:
         yield
     finally:

@@ -29,12 +29,11 @@ from sweeps.node.failure_record import is_recorded, is_status_of_start, record_f
 from sweeps.scheduler.scontrol import JobStart, own_job, read_job_start, requeue
 
 CLOCK_S = 30.0  # by which clocks of nodes and of the shared disk may differ
-CANCEL_WAIT_S, CANCEL_POLL_S = (
-    15.0,
-    0.5,
-)  # below SLURM's KillWait, after which it kills the batch script of a cancelled job
+CANCEL_WAIT_S, CANCEL_POLL_S = 15.0, 0.5
+"""Below SLURM's KillWait, after which it kills the batch script of a cancelled job."""
 MARK_S = 600.0
-KILLED_BY_WARNING = 128 + signal.SIGUSR2  # SLURM's warning came before python had a handler for it
+KILLED_BY_WARNING = 128 + getattr(signal, "SIGUSR2", 12)
+"""SLURM's warning came before python had a handler for it. 12 is Linux's number: a plan is made on Windows too."""
 PrintLine = Callable[[str], None]
 Requeue = Callable[[], str]
 """Start the job again; returns "" or why that failed."""

@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import gc
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -58,6 +57,8 @@ def train_smoke(run: RunFolder, init: str, data: str, threads: int) -> dict[str,
     with contextlib.suppress(SystemExit):
         TrainingJob(str(run.path), data, threads=threads, checkpoint_every=STEPS)()
     reason = _problem_of_pixels(run, init) if init and run.is_done else ""
+    import resource
+
     memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seconds = round(time.monotonic() - begun, 2)
     return {"run": run.id, "seconds": seconds, "memory_mib": round(memory_mib), "reason": reason}

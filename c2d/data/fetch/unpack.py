@@ -25,6 +25,8 @@ from c2d.core.download.remote_file import PrintLine, size_text
 from c2d.core.errors import RunError, first_line, unknown_name
 
 CHUNK = 2**20
+# No link is followed that lies in the place of a file.
+WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 LINES_EVERY = 20_000
 """Files between two lines about progress."""
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -199,8 +201,7 @@ def _check_space(folder: Path, archive: Path, size: int) -> None:
 def _write(member: Member, path: Path) -> None:
     """Write one file. What was killed in between is shorter than the member, and is written again."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # No link is followed that lies in the place of the file.
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+    number = os.open(path, WRITE_FLAGS, 0o666)
     with os.fdopen(number, "wb") as target:
         for chunk in _chunks(member):
             target.write(chunk)
