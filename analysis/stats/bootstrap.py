@@ -109,12 +109,16 @@ def compare_over_images(
     d = d[~np.isnan(d)]  # NaN, sorted last: draws without any object
     p, low, high = p_and_interval(d, LEVEL)
     images = curves[0].images
-    few = f"; {images} images are few: covers less than 95 %" if images < FEW_IMAGES else ""
-    name = f"over {images} images, {len(d)} resamples"
     return ImageDifference(
-        metric, value_a, value_b, value_a - value_b, low, high, p, images, len(d),
-        f"95 % percentile bootstrap {name}{few}", f"paired bootstrap {name}", d,
+        metric, value_a, value_b, value_a - value_b, low, high, p, images, len(d), interval_name(images, len(d)),
+        f"paired bootstrap over {images} images, {len(d)} resamples", d,
     )  # fmt: skip
+
+
+def interval_name(images: int, resamples: int) -> str:
+    """Return the name of the percentile interval, which says where it covers too little."""
+    few = f"; {images} images are few: covers less than 95 %" if images < FEW_IMAGES else ""
+    return f"95 % percentile bootstrap over {images} images, {resamples} resamples{few}"
 
 
 def full_set_values(curves: Sequence[Curves]) -> list[float]:
@@ -145,8 +149,8 @@ def matched_curves(targets: Mapping[str, Any] | None, detections: Sequence[Detec
             data = prepare(targets, given)
         if first is None:
             first = data
-            _enough(first)
-        elif not _same_truth(first, data):
+            check_images(first)
+        elif not same_truth(first, data):
             raise InputError(
                 f"checkpoint number {number} was evaluated on other ground truth than the first; "
                 "compare detections on the same images and annotations"
@@ -155,7 +159,15 @@ def matched_curves(targets: Mapping[str, Any] | None, detections: Sequence[Detec
     return out
 
 
-def _enough(data: CocoData) -> None:
+def check_images(data: CocoData) -> None:
+    """Check that a bootstrap over the images is possible.
+
+    Args:
+        data: the ground truth.
+
+    Raises:
+        InputError: no objects, or fewer than 8 images.
+    """
     if not data.objects_per_class.any():
         raise InputError("the ground truth has no objects, so AP is undefined; give a set with annotations")
     if len(data.image_ids) < FEWEST_IMAGES:
@@ -165,7 +177,8 @@ def _enough(data: CocoData) -> None:
         )
 
 
-def _same_truth(one: CocoData, other: CocoData) -> bool:
+def same_truth(one: CocoData, other: CocoData) -> bool:
+    """Return whether two sets have the same images, classes and objects."""
     columns = ("gt_image", "gt_class", "gt_box", "gt_crowd")
     return (one.image_ids, one.class_ids) == (other.image_ids, other.class_ids) and all(
         np.array_equal(getattr(one, name), getattr(other, name)) for name in columns

@@ -49,6 +49,15 @@ class _Image(msgspec.Struct, gc=False):
     id: int
 
 
+class _NamedImage(msgspec.Struct, gc=False):
+    id: int
+    file_name: str = ""
+
+
+class _NamedImages(msgspec.Struct, gc=False):
+    images: list[_NamedImage]
+
+
 class _Category(msgspec.Struct, gc=False):
     id: int
     name: str
@@ -61,6 +70,7 @@ class _Truth(msgspec.Struct, gc=False):
 
 
 _TRUTH = msgspec.json.Decoder(_Truth)
+_FILE_NAMES = msgspec.json.Decoder(_NamedImages)
 _DETECTIONS = msgspec.json.Decoder(list[_Detection])
 
 
@@ -101,6 +111,15 @@ def read_detections(path: Path, truth: CocoData) -> CocoData:
         return _fast_detections(raw, truth)
     except _Unusual:
         return add_detections(truth, _slow(path, raw))
+
+
+def read_file_names(path: Path) -> dict[Any, str]:
+    """Return {image id: file name} of COCO ground truth that `read_targets` accepts; "" where there is no name."""
+    raw = _bytes(path)
+    try:
+        return {image.id: image.file_name for image in _decoded(_FILE_NAMES, raw).images}
+    except _Unusual:
+        return {image["id"]: str(image.get("file_name") or "") for image in _slow(path, raw)["images"]}
 
 
 def _bytes(path: Path) -> bytes:

@@ -1,0 +1,133 @@
+"""Objects that one checkpoint finds and the other does not, each at its own working point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.comparison.comparison import FlippedObject, ImageChange, Side
+from c2d.metrics.box_verdicts import OBJECT_VERDICTS, VERDICTS, judge_boxes, object_verdicts
+from c2d.metrics.coco_data import Array, CocoData
+
+_FOUND, _CROWD = OBJECT_VERDICTS.index("found"), OBJECT_VERDICTS.index("crowd")
+_CORRECT, _IGNORED = VERDICTS.index("correct"), VERDICTS.index("ignored")
+
+
+@dataclass(frozen=True)
+class SideVerdicts:
+    """Verdicts of one checkpoint from its threshold on.
+
+    Attributes:
+        side: name, threshold and totals.
+        gt_verdict: (G,) int64, as in `c2d.metrics.box_verdicts.BoxVerdicts`.
+        gt_score: (G,) float64, score of the detection that found each object; NaN where none did.
+        false_positives: (images,) int64.
+    """
+
+    side: Side
+    gt_verdict: Array
+    gt_score: Array
+    false_positives: Array
+
+    @property
+    def found(self) -> Array:
+        """(G,) bool, objects that it finds."""
+        return self.gt_verdict == _FOUND
+
+
+def side_verdicts(name: str, data: CocoData, iou: float, threshold: float | None) -> SideVerdicts:
+    """Give every box of one checkpoint its verdict.
+
+    Args:
+        name: of the checkpoint.
+        data: its detections.
+        iou: from which an object is found, 0-1.
+        threshold: detections of a lower score do not count; None for the one with the largest F1.
+    """
+    boxes = judge_boxes(data, iou)
+    best, f1 = best_threshold(data, boxes.verdict, threshold)
+    low = data.dt_score < (np.inf if best is None else best)
+    verdict, gt = np.where(low, _IGNORED, boxes.verdict), np.where(low, -1, boxes.gt)
+    gt_verdict, gt_dt = object_verdicts(data, verdict, gt)
+    score = np.full(len(gt_dt), np.nan)
+    score[gt_verdict == _FOUND] = data.dt_score[gt_dt[gt_verdict == _FOUND]]
+    wrong = np.flatnonzero(verdict < _CORRECT)
+    per_image = np.bincount(data.dt_image[wrong], minlength=len(data.image_ids))
+    return SideVerdicts(Side(name, len(data.dt_score), best, f1, len(wrong)), gt_verdict, score, per_image)
+
+
+def best_threshold(data: CocoData, verdict: Array, given: float | None = None) -> tuple[float | None, float | None]:
+    """Return the score with the largest F1 over all classes together, and that F1; of equal ones the highest score.
+
+    Args:
+        data: ground truth and detections.
+        verdict: (D,) int64, as in `c2d.metrics.box_verdicts.BoxVerdicts`, of all detections.
+        given: a score to use in its place.
+
+    Returns:
+        (score, F1 in 0-1); (None, None) without detections that count, F1 None without objects.
+    """
+    objects = int((~data.gt_crowd).sum())
+    rows = np.flatnonzero(verdict != _IGNORED)
+    order = rows[np.argsort(-data.dt_score[rows], kind="stable")]
+    score, correct = data.dt_score[order], np.cumsum(verdict[order] == _CORRECT)
+    if not len(order):
+        return given, None
+    f1 = 2 * correct / (np.arange(1, len(order) + 1) + objects)
+    if given is not None:
+        count = int((score >= given).sum())
+        return given, (float(f1[count - 1]) if count else 0.0) if objects else None
+    # A threshold cannot separate equal scores: the last of them has all.
+    last = np.flatnonzero(np.append(score[1:] != score[:-1], True))
+    at = last[int(np.argmax(f1[last]))]
+    return float(score[at]), float(f1[at]) if objects else None
+
+
+def flipped_objects(
+    data: CocoData, a: SideVerdicts, b: SideVerdicts, file_names: dict[Any, str]
+) -> tuple[FlippedObject, ...]:
+    """List the objects that one side alone finds, by image, in the order of the annotations."""
+    rows = np.flatnonzero(a.found != b.found)
+    rows = rows[np.argsort(data.gt_image[rows], kind="stable")]
+    out = []
+    for row in rows.tolist():
+        finder, other = (a, b) if a.found[row] else (b, a)
+        x, y, w, h = data.gt_box[row].tolist()
+        image_id = data.image_ids[data.gt_image[row]]
+        out.append(
+            FlippedObject(
+                row,
+                image_id,
+                file_names.get(image_id, ""),
+                data.class_names[data.gt_class[row]],
+                (x, y, w, h),
+                "a" if finder is a else "b",
+                float(finder.gt_score[row]),
+                OBJECT_VERDICTS[other.gt_verdict[row]],
+            )  # fmt: skip
+        )
+    return tuple(out)
+
+
+def changed_images(
+    data: CocoData, a: SideVerdicts, b: SideVerdicts, file_names: dict[Any, str]
+) -> tuple[ImageChange, ...]:
+    """List the images whose errors differ or with flipped objects: the largest change first, then the most flips."""
+    images = len(data.image_ids)
+
+    def per_image(rows: Array) -> Array:
+        return np.bincount(data.gt_image[rows], minlength=images)
+
+    objects = a.gt_verdict != _CROWD
+    errors_a, errors_b = (per_image(objects & ~side.found) + side.false_positives for side in (a, b))
+    only_a, only_b = per_image(a.found & ~b.found), per_image(b.found & ~a.found)
+    change, flips = errors_b - errors_a, only_a + only_b
+    order = np.lexsort((-flips, -np.abs(change)))
+    out = []
+    for at in order[(change[order] != 0) | (flips[order] > 0)].tolist():
+        image_id = data.image_ids[at]
+        values = (int(column[at]) for column in (errors_a, errors_b, change, only_a, only_b))
+        out.append(ImageChange(image_id, file_names.get(image_id, ""), *values))
+    return tuple(out)
