@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from analysis.commands.extra_packages import check_extra
+
 Runs = Annotated[Path | None, typer.Option("--runs", help="the store of all runs (default: C2D_RUNS, else ./runs)")]
 
 
@@ -35,7 +37,7 @@ def report(
     ] = None,
 ) -> None:
     """Write tables, figures and a page from finished and unfinished runs. Needs no torch. Run folders never change."""
-    _needs_extra()
+    check_extra("reports")
     from c2d.core.errors import InputError
 
     if data and not data.is_dir():
@@ -63,7 +65,7 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Show the runs, commits, configs and files behind one number of a table."""
-    _needs_extra()
+    check_extra("reports")
     from analysis.report.explain import explain_cell
 
     explanation = explain_cell(table, row, column, _store(runs))
@@ -72,14 +74,3 @@ def explain(
 
 def _store(runs: Path | None) -> Path:
     return Path(runs or os.environ.get("C2D_RUNS") or "runs")
-
-
-def _needs_extra() -> None:
-    """Check the packages of the extra; the error has the command that installs them."""
-    from importlib.util import find_spec
-
-    from c2d.core.errors import InputError
-
-    missing = [name for name in ("pandas", "scipy", "matplotlib", "jinja2") if find_spec(name) is None]
-    if missing:
-        raise InputError(f"reports need {', '.join(missing)}, not installed here; pip install 'c2d-suite[analysis]'")

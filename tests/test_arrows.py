@@ -165,8 +165,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.core", "c2d.core.yaml", "analysis.loading", "analysis.spec", "analysis.tables", "analysis.formats",
         "analysis.plots", "analysis.page",
     ),
-    "analysis.commands": (),
-    "analysis": ("c2d.core", "analysis.report"),
+    "analysis.comparison": (
+        "c2d.core", "c2d.metrics", "c2d.metrics.resampling", "analysis.loading", "analysis.stats", "analysis.formats",
+    ),
+    "analysis.commands": ("c2d.core", "analysis.comparison"),
+    "analysis": ("c2d.core", "analysis.report", "analysis.commands"),
     "benchmarks.machine": (),
     "benchmarks.flops": ("c2d.detectors",),
     "benchmarks.backends": ("c2d.core",),
@@ -193,7 +196,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 TORCH_FREE = ("c2d.core", "c2d.markup", "c2d.metrics", "c2d.data", "c2d.specs", "sweeps", "analysis")
 COMMAND_MODULES = ("c2d.cli.commands", "c2d.cli.convert_commands", "c2d.cli.data_commands", "c2d.cli.doctor",
-                   "c2d.cli.main", "c2d.__main__", "sweeps.cli", "analysis.cli", "benchmarks.cli")  # fmt: skip
+                   "c2d.cli.main", "c2d.__main__", "sweeps.cli", "analysis.cli", "benchmarks.cli",
+                   "analysis.commands.compare_command", "c2d.cli.score_command")  # fmt: skip
 METHOD_FRAME = ("c2d.methods", "c2d.methods.base", "c2d.methods.__main__")  # all other files of the folder are methods
 # The step benchmark of one method, and the method in a synthetic store that reports are tried on.
 NAMES_A_METHOD = ("benchmarks.training.step", "benchmarks.suite.synthetic_run", "benchmarks.hours.hours_check")

@@ -26,10 +26,11 @@ def compare(
     out: Annotated[Path | None, typer.Option("--out", help="write the JSON object to this file, too")] = None,
 ) -> None:
     """Compare two checkpoints on the same images: AP, classes, sizes, TIDE, flipped objects, with intervals."""
-    from analysis.cli import check_extra
+    from analysis.commands.extra_packages import check_extra
+
+    check_extra("comparisons")
     from analysis.comparison.compare import compare
 
-    check_extra()
     found = compare(a, b, targets=targets, runs=runs, iou=iou, score=score, samples=samples, seed=seed)
     print(found.to_json() if as_json else found.text(images))
     if out is not None:

@@ -104,7 +104,7 @@ def _notes(pair: Pair, per_class: tuple[Change, ...]) -> Iterator[str]:
     if few:
         yield f"{len(few)} of {len(per_class)} classes are in too few images for an interval."
     with_some = [set(np.unique(data.dt_image).tolist()) for data in pair.data]
-    for mark, mine, other in (("A", *with_some), ("B", *reversed(with_some))):
+    for mark, mine, other in (("A", with_some[0], with_some[1]), ("B", with_some[1], with_some[0])):
         if len(other) and len(mine & other) < _FEW_DETECTED * len(other):
             yield (
                 f"{mark} has no detection on {len(other - mine)} of the {len(other)} images on which the other side "

@@ -11,8 +11,8 @@ from analysis.comparison.sections import Section, html_of, text_of
 from analysis.formats.cell_text import DASH, format_interval, format_number
 
 FOR_CHECKPOINTS = (
-    "This is about these two checkpoints on images like these. Another seed of the same method may give another result: "
-    "for methods over seeds see `c2d report` (docs/analysis.md)."
+    "This is about these two checkpoints on images like these. Another seed of the same method may give another "
+    "result: for methods over seeds see `c2d report` (docs/analysis.md)."
 )
 _MOST_CLASSES = 20
 """Classes that the text shows; JSON has all."""
@@ -188,8 +188,8 @@ class Comparison:
         yield Section(
             f"{self.verdict}.", (), sides,
             f"On {self.dataset}: {self.images:,} images, {self.objects:,} objects of {_count(self.classes, 'class')}. "
-            f"Differences are B − A in AP points (0 to 100) over {self.samples:,} resamples of the images, the same for "
-            f"both (seed {self.seed}). {FOR_CHECKPOINTS}",
+            f"Differences are B − A in AP points (0 to 100) over {self.samples:,} resamples of the images, the same "
+            f"for both (seed {self.seed}). {FOR_CHECKPOINTS}",
         )  # fmt: skip
         if self.notes:
             yield Section("Notes", (), [[f"- {note}"] for note in self.notes])

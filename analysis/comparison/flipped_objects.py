@@ -10,6 +10,7 @@ import numpy as np
 from analysis.comparison.comparison import FlippedObject, ImageChange, Side
 from c2d.metrics.box_verdicts import OBJECT_VERDICTS, VERDICTS, judge_boxes, object_verdicts
 from c2d.metrics.coco_data import Array, CocoData
+from c2d.metrics.operating_points import f1, scored_matches
 
 _FOUND, _CROWD = OBJECT_VERDICTS.index("found"), OBJECT_VERDICTS.index("crowd")
 _CORRECT, _IGNORED = VERDICTS.index("correct"), VERDICTS.index("ignored")
@@ -47,7 +48,7 @@ def side_verdicts(name: str, data: CocoData, iou: float, threshold: float | None
         threshold: detections of a lower score do not count; None for the one with the largest F1.
     """
     boxes = judge_boxes(data, iou)
-    best, f1 = best_threshold(data, boxes.verdict, threshold)
+    best, best_f1 = working_point(data, iou, threshold)
     low = data.dt_score < (np.inf if best is None else best)
     verdict, gt = np.where(low, _IGNORED, boxes.verdict), np.where(low, -1, boxes.gt)
     gt_verdict, gt_dt = object_verdicts(data, verdict, gt)
@@ -55,34 +56,36 @@ def side_verdicts(name: str, data: CocoData, iou: float, threshold: float | None
     score[gt_verdict == _FOUND] = data.dt_score[gt_dt[gt_verdict == _FOUND]]
     wrong = np.flatnonzero(verdict < _CORRECT)
     per_image = np.bincount(data.dt_image[wrong], minlength=len(data.image_ids))
-    return SideVerdicts(Side(name, len(data.dt_score), best, f1, len(wrong)), gt_verdict, score, per_image)
+    return SideVerdicts(Side(name, len(data.dt_score), best, best_f1, len(wrong)), gt_verdict, score, per_image)
 
 
-def best_threshold(data: CocoData, verdict: Array, given: float | None = None) -> tuple[float | None, float | None]:
+def working_point(data: CocoData, iou: float, given: float | None = None) -> tuple[float | None, float | None]:
     """Return the score with the largest F1 over all classes together, and that F1; of equal ones the highest score.
 
     Args:
         data: ground truth and detections.
-        verdict: (D,) int64, as in `c2d.metrics.box_verdicts.BoxVerdicts`, of all detections.
+        iou: from which an object is found, 0-1.
         given: a score to use in its place.
 
     Returns:
-        (score, F1 in 0-1); (None, None) without detections that count, F1 None without objects.
+        (score, F1 in 0-1); the score is None without detections that count, F1 without objects.
     """
-    objects = int((~data.gt_crowd).sum())
-    rows = np.flatnonzero(verdict != _IGNORED)
-    order = rows[np.argsort(-data.dt_score[rows], kind="stable")]
-    score, correct = data.dt_score[order], np.cumsum(verdict[order] == _CORRECT)
-    if not len(order):
-        return given, None
-    f1 = 2 * correct / (np.arange(1, len(order) + 1) + objects)
-    if given is not None:
-        count = int((score >= given).sum())
-        return given, (float(f1[count - 1]) if count else 0.0) if objects else None
+    matches = scored_matches(data, iou)
+    order = np.argsort(-matches.score, kind="stable")
+    score, true = matches.score[order], np.cumsum(matches.correct[order])
     # A threshold cannot separate equal scores: the last of them has all.
-    last = np.flatnonzero(np.append(score[1:] != score[:-1], True))
-    at = last[int(np.argmax(f1[last]))]
-    return float(score[at]), float(f1[at]) if objects else None
+    last = np.flatnonzero(np.append(score[1:] != score[:-1], True)[: len(score)])
+    values = f1(true[last], last + 1, matches.objects.sum())
+    if given is not None:
+        at = int((score[last] >= given).sum()) - 1
+        reached = float(values[at]) if at >= 0 else 0.0
+        return given, reached if matches.objects.any() else None
+    if not len(last):
+        return None, None
+    if not matches.objects.any():
+        return float(score[0]), None
+    at = int(np.argmax(values))
+    return float(score[last[at]]), float(values[at])
 
 
 def flipped_objects(
@@ -106,7 +109,7 @@ def flipped_objects(
                 "a" if finder is a else "b",
                 float(finder.gt_score[row]),
                 OBJECT_VERDICTS[other.gt_verdict[row]],
-            )  # fmt: skip
+            )
         )
     return tuple(out)
 
