@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,75 +40,26 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="log to log.txt only")] = False,
 ) -> None:
     """Train one run, export the stock student and evaluate it; call again to continue an interrupted one."""
-    from c2d.core.attempt import Interrupted
-    from c2d.core.errors import Busy, InputError
-    from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
-    from c2d.core.store_folder import find_run, runs_folder
-    from c2d.core.yaml.yaml_lines import read_mapping
-    from c2d.specs.names import Names, look_up_names, names_in, scaling_lines
-    from c2d.specs.resolve_spec import resolve_spec
-    from c2d.specs.spec import parse_spec
+    from c2d.api import train_run
 
-    root, created = runs_folder(runs), False
-    if spec.endswith((".yaml", ".yml")):
-        given = read_mapping(Path(spec))
-        run_spec = resolve_spec(given, where=spec, runs=root, data=data)
-        data = data or _root_of(given["dataset"])
-        for line in scaling_lines([given], look_up_names(Names(schedules=names_in([given]).schedules), root)):
-            print(line)
-        folder = RunFolder(root / run_spec.id)
-        if not folder.spec.exists():
-            created = not folder.path.exists()
-            atomic_write_json(folder.spec, run_spec.to_json())
-        elif parse_spec(read_json(folder.spec), str(folder.spec)) != run_spec:
-            raise InputError(
-                f"{folder.path} holds another spec than {spec}; move that folder away, or use another --runs"
-            )
-    else:
-        folder = find_run(spec, root)
-    if threads:
-        # Before torch is imported: OpenMP reads the variable once.
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        import torch
-
-        torch.set_num_threads(threads)
-    from c2d.evaluation.loader_processes import available_workers
-    from c2d.training.train import RunOptions, train
-
-    workers = available_workers() if workers is None else workers
-    try:
-        options = RunOptions(data, workers, checkpoint_every, download, quiet, stop_after, monitor, cache_teacher)
-        result = train(folder, options)
-    except Interrupted as stop:
-        if not stop.planned:
-            raise
-        print(f"{stop}\nrun folder: {folder.path}")
-        return
-    except InputError as error:
-        if (
-            created
-            and int(os.environ.get("RANK", "0")) == 0
-            and not folder.log.exists()
-            and not isinstance(error, Busy)  # then another process uses the folder
-        ):  # the run never started: remove its new folder
-            shutil.rmtree(folder.path, ignore_errors=True)
-        raise
-    if result:
-        print(summary(result))
-        print(f"run folder: {folder.path}")
-
-
-def _root_of(dataset: Any) -> Path | None:
-    """Return the root of a data set that was given by path: the folder above its card's; None for a name.
-
-    A folder without a card is no data set: the files that one was made from may have its name.
-    """
-    from c2d.data.card import CARD_FILE
-
-    if not isinstance(dataset, str):
-        return None
-    card = Path(dataset) if Path(dataset).name == CARD_FILE else Path(dataset) / CARD_FILE
-    return card.parent.absolute().parent if card.is_file() else None
+    run = train_run.resolve(spec, runs=runs, data=data)
+    for line in run.notes:
+        print(line)
+    run = train_run.train(
+        run,
+        data=data,
+        workers=workers,
+        threads=threads,
+        checkpoint_every=checkpoint_every,
+        download=download,
+        stop_after=stop_after,
+        monitor=monitor,
+        cache_teacher=cache_teacher,
+        quiet=quiet,
+    )
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(run.stopped or summary(run.result))
+        print(f"run folder: {run.path}")
 
 
 def evaluate(

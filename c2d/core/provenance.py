@@ -15,7 +15,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from c2d import __version__
+from c2d.core import __version__
 from c2d.core.json_values import SMALL_BYTES, parse_json
 from c2d.core.masking import mask_command, mask_environment
 from c2d.core.regular_file import read_bytes

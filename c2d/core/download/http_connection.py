@@ -16,7 +16,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
-from c2d import __version__
+from c2d.core import __version__
 from c2d.core.download.remote_file import RemoteFile
 from c2d.core.errors import RunError, first_line
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2d.cli.commands import _root_of
+from c2d.api.train_run import _root_of
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json
 from c2d.data.card import Card, Split, annotation_digest
