@@ -40,7 +40,7 @@ def row_of_run(study: Study, run: str) -> Mapping[str, Any]:
     frame = study.frame
     at_run = frame.index[frame["run"] == run]
     if not len(at_run):
-        raise Skipped(study.runs / run, "is no run of this study")
+        raise Skipped(study.folder(run), "is no run of this study")
     return {str(key): value for key, value in frame.loc[at_run[0]].items()}
 
 
@@ -52,9 +52,9 @@ def finished_detector(study: Study, run: str) -> Mapping[str, Any]:
     """
     row = row_of_run(study, run)
     if row["state"] != "done":
-        raise Skipped(study.runs / run, f"is {row['state']}, not done, so it has no numbers")
+        raise Skipped(study.folder(run), f"is {row['state']}, not done, so it has no numbers")
     if row["kind"] != "detector":
-        raise Skipped(study.runs / run, f"is a {row['kind']}, not a detector; it has no boxes to score")
+        raise Skipped(study.folder(run), f"is a {row['kind']}, not a detector; it has no boxes to score")
     return row
 
 
@@ -65,7 +65,7 @@ def detector_result(study: Study, run: str) -> dict[str, Any]:
         Skipped: as in `finished_detector`; the file cannot be read.
     """
     finished_detector(study, run)
-    value = read_object(study.runs / run / RESULT_FILE)
+    value = read_object(study.folder(run) / RESULT_FILE)
     if isinstance(value, Problem):
         raise Skipped(value.path, value.message)
     return value
@@ -107,10 +107,10 @@ class DetectionNumbers:
             Skipped: files are missing, damaged, or not of one evaluation.
         """
         row = row_of_run(self.study, run)
-        digest, detections = str(row["dataset_digest"]), self.study.runs / run / DETECTIONS_FILE
+        digest, detections = str(row["dataset_digest"]), self.study.folder(run) / DETECTIONS_FILE
         if not is_run_id(digest):  # it becomes a file name
-            raise Skipped(self.study.runs / run / SPEC_FILE, f"names the data set {digest[:60]!a}, which is no digest")
-        targets = RunStore(self.study.runs).targets(digest)
+            raise Skipped(self.study.folder(run) / SPEC_FILE, f"names the data set {digest[:60]!a}, which is no digest")
+        targets = RunStore(self.study.folder(run).parent).targets(digest)
         missing = f"is missing, so its {self.name} cannot be computed; evaluate the run again"
         of_detections = _state(detections, missing)
         of_targets = _state(targets, f"is missing: the ground truth of {run}; evaluate the run again")
@@ -149,7 +149,8 @@ class DetectionNumbers:
             self.kept.save()
 
     def _is_here(self, key: str) -> bool:
-        return (self.study.runs / key).exists()
+        run, _, name = key.partition("/")
+        return (self.study.folder(run) / name).exists()
 
 
 def _state(path: Path, missing: str) -> FileState:

@@ -59,7 +59,7 @@ def list_failures(study: Study) -> list[Failure]:
         run = str(named["run"])
         cells.setdefault(run, []).append(_cell_text(named))
         first.setdefault(run, named)
-    return [_failure(study.runs / run, tuple(dict.fromkeys(cells[run])), row) for run, row in first.items()]
+    return [_failure(study.folder(run), tuple(dict.fromkeys(cells[run])), row) for run, row in first.items()]
 
 
 def _failure(folder: Path, cells: tuple[str, ...], row: Mapping[str, Any]) -> Failure:

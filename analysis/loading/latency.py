@@ -89,7 +89,9 @@ def operation_counts(study: Study, runs: Sequence[str], conditions: Mapping[str,
     """
     import pandas as pd
 
-    read: dict[str, list[Measurement]] = {run: latency_files(study.runs, run, []) for run in dict.fromkeys(runs)}
+    read: dict[str, list[Measurement]] = {
+        run: latency_files(study.folder(run).parent, run, []) for run in dict.fromkeys(runs)
+    }
     exact = select_conditions(conditions or {}, [one for found in read.values() for one in found])
     chosen = {key: wanted for key, wanted in exact.items() if key in OF_STUDENT}
     rows = []
@@ -106,7 +108,9 @@ def read_latencies(study: Study, runs: Sequence[str], conditions: Mapping[str, s
     import pandas as pd
 
     problems: list[Problem] = []
-    read: dict[str, list[Measurement]] = {run: latency_files(study.runs, run, problems) for run in dict.fromkeys(runs)}
+    read: dict[str, list[Measurement]] = {
+        run: latency_files(study.folder(run).parent, run, problems) for run in dict.fromkeys(runs)
+    }
     conditions = select_conditions(conditions, [one for found in read.values() for one in found])
     chosen: dict[str, list[Measurement]] = {}
     why: dict[str, str] = {}

@@ -72,7 +72,7 @@ def condition_sets(study: Study, runs: Iterable[str], conditions: Mapping[str, s
     Raises:
         InputError: see `select_conditions`.
     """
-    read = {run: latency_files(study.runs, run, []) for run in dict.fromkeys(runs)}
+    read = {run: latency_files(study.folder(run).parent, run, []) for run in dict.fromkeys(runs)}
     exact = select_conditions(conditions, [one for found in read.values() for one in found])
     chosen = {run: [one for one in found if fits(one, exact) and not one.disturbed] for run, found in read.items()}
     keys = list(differing_conditions(study, chosen))

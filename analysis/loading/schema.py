@@ -40,6 +40,7 @@ class Study:
         sweeps: {name: record as submitted}.
         problems: files that were skipped, and why.
         cache: folder of the warm cache; None for the usual one.
+        stores: {run: its store} of runs that lie in another store than `runs`.
     """
 
     runs: Path
@@ -47,6 +48,11 @@ class Study:
     sweeps: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     cache: Path | None = None
+    stores: Mapping[str, Path] = field(default_factory=dict)
+
+    def folder(self, run: str) -> Path:
+        """Return the folder of a run."""
+        return self.stores.get(run, self.runs) / run
 
 
 def labels_of(row: Mapping[Any, Any]) -> dict[str, str]:

@@ -127,5 +127,5 @@ def _of_each(
         except Skipped as error:
             problems.append(error.problem)
         except FormatError as error:  # of result.json; the other files raise Skipped
-            problems.append(Problem(study.runs / run / RESULT_FILE, f"cannot be used: {error}"))
+            problems.append(Problem(study.folder(run) / RESULT_FILE, f"cannot be used: {error}"))
     return found, problems

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -157,7 +156,7 @@ def _sheet(
     from c2d.metrics.coco_json import read_detections, read_targets
 
     digest = _digest(rows[0], seed)
-    path = RunStore(study.runs).targets(digest)
+    path = RunStore(study.folder(rows[0].done[seed]).parent).targets(digest)
     raw = read_json(path)
     try:
         if isinstance(raw, Problem):
@@ -176,9 +175,9 @@ def _sheet(
         lines += _objects(str(entry["id"]), place, truth)
     for row in rows:
         try:
-            found = read_detections(Path(study.runs) / row.done[seed] / DETECTIONS_FILE, truth)
+            found = read_detections(study.folder(row.done[seed]) / DETECTIONS_FILE, truth)
         except InputError as error:
-            problems.append(Problem(Path(study.runs) / row.done[seed] / DETECTIONS_FILE, f"cannot be shown: {error}"))
+            problems.append(Problem(study.folder(row.done[seed]) / DETECTIONS_FILE, f"cannot be shown: {error}"))
             heads[row.name] |= {**NOT_SHOWN, "note": f"{row.name}: {error}."}
             continue
         same = {"part": "found", "row": row.name, **run_columns(row.group, [seed])}

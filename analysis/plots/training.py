@@ -12,7 +12,6 @@ that have begun.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -71,7 +70,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
     begun, rows = [], rows_of(study, spec, sweep)
     for row in rows:
-        paths = {seed: Path(study.runs) / run / METRICS_FILE for seed, run in (row.done or row.run_of).items()}
+        paths = {seed: study.folder(run) / METRICS_FILE for seed, run in (row.done or row.run_of).items()}
         begun.append((row, {seed: found for seed, path in paths.items() if len(found := read_metrics(path))}))
     lines = sum(len(_wanted(events)) for _, events in begun)
     points = min(spec.points, max(LEAST_POINTS, MOST_LINES // max(lines, 1)))
@@ -109,9 +108,7 @@ def _row(study: Study, row: Row, events: Mapping[int, pd.DataFrame], points: int
     parts = [pd.DataFrame([head])]
     curves = _curves(events, points)
     validated = {
-        seed: found
-        for seed in events
-        if len(found := read_validation(Path(study.runs) / row.run_of[seed] / METRICS_FILE))
+        seed: found for seed in events if len(found := read_validation(study.folder(row.run_of[seed]) / METRICS_FILE))
     }
     if validated:
         curves[("validation", "AP")] = _validation(validated)

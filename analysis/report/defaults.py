@@ -205,7 +205,7 @@ def _tradeoff(study: Study, name: str, sweep: str, axes: Axes) -> Iterator[Item]
     """Accuracy against latency where a run has a latency file, else against parameters where they differ."""
     rows = _rows(study, sweep)
     common: dict[str, Any] = {"kind": "pareto", "sweep": sweep, "series": list(axes), "name": f"{name}-pareto"}
-    if any(next((study.runs / str(run) / LATENCY_FOLDER).glob("*.json"), None) for run in rows["run"]):
+    if any(next((study.folder(str(run)) / LATENCY_FOLDER).glob("*.json"), None) for run in rows["run"]):
         yield parse({**common, "title": "AP against latency"})
     elif rows["params"].dropna().nunique() > 1:
         yield parse({**common, "x": "params", "title": "AP against parameters"})

@@ -145,7 +145,7 @@ class Differences:
 
             value, recorded = full_set_values([Curves(data, key)])[0], found.values[seed] / quantity(key).scale
             if not abs(value - recorded) <= _SAME:
-                path = self._study.runs / run / DETECTIONS_FILE
+                path = self._study.folder(run) / DETECTIONS_FILE
                 raise InputError(
                     f"{path} gives {key} {value:.4f}, {RESULT_FILE} has {recorded:.4f}: not one evaluation"
                 )
@@ -156,9 +156,9 @@ class Differences:
         from c2d.metrics.coco_json import read_detections, read_targets
 
         if run not in self._read:
-            path, digest = self._study.runs / run / DETECTIONS_FILE, str(self._rows[run]["dataset_digest"])
+            path, digest = self._study.folder(run) / DETECTIONS_FILE, str(self._rows[run]["dataset_digest"])
             if digest not in self._truths:
-                self._truths[digest] = read_targets(RunStore(self._study.runs).targets(digest))
+                self._truths[digest] = read_targets(RunStore(self._study.folder(run).parent).targets(digest))
             data = read_detections(path, self._truths[digest])
             if problem := evaluation_mismatch(self._rows[run], data.sizes):
                 raise InputError(f"{path} {problem}")
