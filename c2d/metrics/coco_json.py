@@ -122,6 +122,21 @@ def read_file_names(path: Path) -> dict[Any, str]:
         return {image["id"]: str(image.get("file_name") or "") for image in _slow(path, raw)["images"]}
 
 
+def read_annotations(path: Path) -> list[dict[str, Any]]:
+    """Return the annotations of COCO ground truth that `read_targets` accepts, with all their keys."""
+    found: list[dict[str, Any]] = _slow(path, _bytes(path))["annotations"]
+    return found
+
+
+def read_any(path: Path) -> Any:
+    """Return the JSON value of a file, whatever its form.
+
+    Raises:
+        InputError: it is missing, damaged or not JSON.
+    """
+    return _slow(path, _bytes(path))
+
+
 def _bytes(path: Path) -> bytes:
     """Return the content of a file, decompressed if its name ends in .gz."""
     try:
