@@ -19,6 +19,7 @@ from sweeps.commands import (
     smoke_commands,
     state_commands,
     stop_commands,
+    watch_command,
 )
 from sweeps.commands.command_options import (
     DataOption,
@@ -44,6 +45,7 @@ app.command("plan")(plan_commands.plan_command)
 app.command("smoke")(smoke_commands.smoke_command)
 app.command("submit")(launch_commands.submit_command)
 app.command("status")(state_commands.status_command)
+app.command("watch")(watch_command.watch_command)
 app.command("list")(overview_commands.list_command)
 app.command("triage")(state_commands.triage_command)
 app.command("logs")(log_commands.logs_command)

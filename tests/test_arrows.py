@@ -124,6 +124,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sweeps.notification": ("c2d.core", "sweeps.definition", "sweeps.scheduler", "sweeps.state", "sweeps.node",
         "sweeps.launchers",
     ),
+    "sweeps.watch": ("c2d.core", "sweeps.scheduler", "sweeps.state"),
     "sweeps.checks": (
         "c2d.core", "c2d.core.process", "c2d.data", "c2d.specs", "sweeps.definition", "sweeps.scheduler",
         "sweeps.failures", "sweeps.node", "sweeps.launchers",
@@ -147,8 +148,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sweeps.actions",
     ),
     "sweeps.commands": (
-        "c2d.core", "sweeps.definition", "sweeps.launchers", "sweeps.state", "sweeps.checks", "sweeps.actions",
-        "sweeps.archive", "sweeps.smoke",
+        "c2d.core", "sweeps.definition", "sweeps.launchers", "sweeps.notification", "sweeps.state", "sweeps.checks",
+        "sweeps.actions", "sweeps.archive", "sweeps.smoke", "sweeps.watch",
     ),
     "sweeps": (
         "c2d.core", "c2d.core.process", "sweeps.definition", "sweeps.state", "sweeps.launchers", "sweeps.actions",

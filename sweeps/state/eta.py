@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from c2d.core.json_values import TIMES, number, parse_json, whole
-from c2d.core.regular_file import FormatError, read_bytes
+from c2d.core.run_state import time_stamp
+from sweeps.state.curve_tail import CurveTail
 from sweeps.state.plan import Row
 
-METRICS_BYTES = 65536
-"""Bytes at the end of metrics.jsonl that are read."""
+LATELY_S = 600.0
+"""Time over which the runs at once are averaged."""
 
 
-def left_s(row: Row, elapsed_s: float) -> float | None:
+def left_s(row: Row, elapsed_s: float, curve: CurveTail) -> float | None:
     """Return the seconds to the last iteration; None if unknown.
 
     The pace is that of the last iterations in metrics.jsonl, or that of the whole run where these are too few.
@@ -25,43 +23,21 @@ def left_s(row: Row, elapsed_s: float) -> float | None:
     Args:
         row: a running run.
         elapsed_s: seconds of all its attempts so far.
+        curve: the end of its metrics.jsonl.
     """
     done, total = row.status.get("iteration") or 0, row.status.get("iterations") or 0
+    # The heartbeat, which writes status.json, may be some seconds older than the last event.
+    done = max(done, curve.iteration or 0)
     if not total:
         return None
-    pace_s = _pace_s(row.run.metrics)
+    pace_s = curve.pace_s
     if pace_s is None and done and elapsed_s:
         pace_s = elapsed_s / done
     return None if pace_s is None else round(pace_s * max(0, total - done), 1)
 
 
-def _pace_s(metrics: Path) -> float | None:
-    """Return the seconds per iteration over the last lines of metrics.jsonl, of the newest attempt only."""
-    try:
-        # The first line may be cut off; it is no JSON then, and is skipped below.
-        lines = read_bytes(metrics, METRICS_BYTES).splitlines()
-    except (OSError, FormatError):
-        return None
-    points: list[tuple[int, float]] = []
-    for line in lines:
-        with suppress(FormatError):
-            event = parse_json(line)
-            if isinstance(event, dict) and event.get("event") == "train":
-                iteration, at = whole(event.get("iteration"), "iteration"), number(event.get("time"), "time", *TIMES)
-                if iteration is None or at is None:
-                    continue
-                point = iteration, at
-                if points and point[0] <= points[-1][0]:  # a new attempt continued from a checkpoint
-                    points.clear()
-                points.append(point)
-    if len(points) < 2:
-        return None
-    (first, began), (last, ended) = points[0], points[-1]
-    return (ended - began) / (last - first) if ended > began else None
-
-
-def eta_s(runs: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return the seconds until the last run is done if as many run at once as now; None where a length is unknown.
+def run_left_s(runs: Sequence[Mapping[str, Any]]) -> list[float | None]:
+    """Return the seconds that each run still takes; None where its length is unknown, 0 where it has ended.
 
     Args:
         runs: see `sweeps.state.status.summarize`.
@@ -74,20 +50,74 @@ def eta_s(runs: Sequence[Mapping[str, Any]]) -> float | None:
         if whole and run["state"] in ("running", "done"):
             durations.setdefault(_student_and_method(run), []).append(whole)
             durations.setdefault(run["kind"], []).append(whole)
-    running = [run for run in runs if run["state"] == "running"]
+    lengths = {key: median(found) for key, found in durations.items()}
     left: list[float | None] = []
     for run in runs:
+        length = lengths.get(_student_and_method(run), lengths.get(run["kind"]))
         if run["state"] == "running":
-            left.append(run["left_s"])
+            # Before its first steps it is as long as the others.
+            begins = None if length is None else max(0.0, length - (run["elapsed_s"] or 0.0))
+            left.append(begins if run["left_s"] is None else run["left_s"])
         elif run["state"] in ("new", "waiting"):
-            lengths = durations.get(_student_and_method(run)) or durations.get(run["kind"])
             done_share = (run["iteration"] or 0) / run["iterations"] if run["iterations"] else 0.0
-            left.append(median(lengths) * max(0.0, 1 - done_share) if lengths else None)
-    if any(value is None for value in left):
-        return None
+            left.append(None if length is None else length * max(0.0, 1 - done_share))
+        else:
+            left.append(0.0)
+    return left
+
+
+def eta_s(runs: Sequence[Mapping[str, Any]], left: Sequence[float | None], now: float) -> float | None:
+    """Return the seconds until the last run is done if as many run at once as lately; None where a length is unknown.
+
+    Args:
+        runs: see `sweeps.state.status.summarize`.
+        left: of each run, see `run_left_s`.
+        now: seconds since the epoch.
+    """
     known_s = [value for value in left if value is not None]
+    if len(known_s) < len(left):
+        return None
     # At least the time of the longest run: more processes do not shorten it.
-    return round(max([sum(known_s) / max(1, len(running)), *known_s], default=0.0), 1)
+    return round(max([sum(known_s) / _runs_at_once(runs, now), *known_s], default=0.0), 1)
+
+
+def _runs_at_once(runs: Sequence[Mapping[str, Any]], now: float) -> float:
+    """Return how many runs run now, or did on average in the last LATELY_S, whichever is more; at least 1.
+
+    Between the end of a run and the first step of the next one lie some seconds, in which fewer run.
+    """
+    spans = []
+    for run in runs:
+        begun, ended = run["begun"], now if run["state"] == "running" else time_stamp(run["heartbeat"])
+        if begun is not None and ended is not None and run["state"] in ("running", "done", "failed"):
+            spans.append((begun, min(ended, now)))
+    first = max(min((begun for begun, _ in spans), default=now), now - LATELY_S)
+    active_s = sum(max(0.0, ended - max(begun, first)) for begun, ended in spans)
+    lately = active_s / (now - first) if now > first else 0.0
+    return max(1.0, float(sum(run["state"] == "running" for run in runs)), lately)
+
+
+def expected_hours(
+    runs: Sequence[Mapping[str, Any]], left: Sequence[float | None]
+) -> tuple[float | None, float | None]:
+    """Return (GPU hours, hours) of the whole sweep: what the runs took, and what they still take; None if unknown.
+
+    Args:
+        runs: see `sweeps.state.status.summarize`. One that was never launched gets as many GPUs as most others have.
+        left: of each run, see `run_left_s`.
+    """
+    if any(value is None for value in left):
+        return None, None
+    given = [run["gpus"] for run in runs if run["gpus"] is not None]
+    usual = max(set(given), key=given.count, default=None)
+    hours = sum(run["hours"] for run in runs)
+    gpu_hours: float | None = sum(run["gpu_hours"] for run in runs)
+    for run, left_s in zip(runs, left, strict=True):
+        gpus = usual if run["gpus"] is None else run["gpus"]
+        hours += (left_s or 0.0) / 3600
+        if left_s and gpu_hours is not None:
+            gpu_hours = None if gpus is None else gpu_hours + left_s * gpus / 3600
+    return gpu_hours, hours
 
 
 def _student_and_method(run: Mapping[str, Any]) -> str:

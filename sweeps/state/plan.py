@@ -16,11 +16,11 @@ from c2d.core.job_file import Job
 from c2d.core.regular_file import Problem
 from c2d.core.run_folder import RunFolder
 from c2d.core.sweep_manifest import Labels, PlannedRun, planned_runs
-from sweeps.scheduler import queue
 from sweeps.scheduler.queue import JobFacts
-from sweeps.state.lost_launches import DELETED, REWRITTEN, deleted_runs, lost_launches
+from sweeps.state.lost_launches import DELETED, REWRITTEN
 from sweeps.state.run_facts import RunFacts, is_live, is_queued
-from sweeps.state.run_files import RunFiles, deciding_canary, is_damaged, read_store_files
+from sweeps.state.run_files import RunFiles, deciding_canary, is_damaged
+from sweeps.state.run_reader import RunReader
 from sweeps.state.state_rules import State, decide
 
 NO_LAUNCHES: Mapping[str, Job] = {}
@@ -86,7 +86,9 @@ class Row:
         )
 
 
-def read_plan(manifest: Mapping[str, Any], runs: Path) -> tuple[list[Row], dict[str, JobFacts]]:
+def read_plan(
+    manifest: Mapping[str, Any], runs: Path, reader: RunReader | None = None
+) -> tuple[list[Row], dict[str, JobFacts]]:
     """Return the rows of a sweep as they are now, and what SLURM reports of its jobs.
 
     Of the orphans, only those that still wait or run are listed. Without an answer of SLURM, the state of a run that
@@ -95,15 +97,21 @@ def read_plan(manifest: Mapping[str, Any], runs: Path) -> tuple[list[Row], dict[
     Args:
         manifest: see `c2d.core.sweep_manifest`.
         runs: the store.
+        reader: reads the run folders and SLURM; None: everything is read now.
     """
+    reader = reader or RunReader()
     planned = planned_runs(manifest)
     ids = _ids(planned)
-    files = read_store_files(ids, runs)
-    lost = lost_launches(deleted_runs(ids, files), runs)
+    files = reader.files(ids, runs)
+    lost = reader.lost(ids, files, runs)
     submitted = [job for one in files.values() for job in one.unfinished_jobs]
-    answer = queue.read_jobs([*submitted, *(job.job for job in lost.values() if job.job)])
-    rows = plan_rows(planned, runs, answer.facts, queue_answered=not answer.silence, lost=lost, files=files)
-    rows = [replace(row, silence=answer.silence) if row.deciding_job and row.deciding_job.job else row for row in rows]
+    answer = reader.jobs([*submitted, *(job.job for job in lost.values() if job.job)])
+    rows = plan_rows(
+        planned, runs, answer.facts, queue_answered=not answer.silence, lost=lost, files=files, reader=reader
+    )
+    if answer.silence:
+        asked = (row.deciding_job is not None and row.deciding_job.job is not None for row in rows)
+        rows = [replace(row, silence=answer.silence) if one else row for row, one in zip(rows, asked, strict=True)]
     return [row for row in rows if row.kind != "orphan" or _is_active(row)], answer.facts
 
 
@@ -116,6 +124,7 @@ def plan_rows(
     now: float | None = None,
     lost: Mapping[str, Job] = NO_LAUNCHES,
     files: Mapping[str, RunFiles] | None = None,
+    reader: RunReader | None = None,
 ) -> list[Row]:
     """Return a row for every planned run, in their order.
 
@@ -127,19 +136,24 @@ def plan_rows(
         now: seconds since the epoch; the clock's where it is None.
         lost: launches of runs whose folder was deleted (`sweeps.state.lost_launches`).
         files: of the runs and the teachers they need, where they are read already.
+        reader: decides, and reads the files otherwise; None: everything is read now.
     """
+    reader = reader or RunReader()
     clock = time.time() if now is None else now
     entries = list(planned)
-    files = read_store_files(_ids(entries), runs) if files is None else files
+    files = reader.files(_ids(entries), runs) if files is None else files
     # A teacher may be planned by another sweep alone, or by none any more: its run folder has its state.
     own = {entry.run for entry in entries}
     others = {need: PlannedRun(need, "teacher") for entry in entries for need in entry.needs if need not in own}
     rows: dict[str, Row] = {}
     for entry in [*others.values(), *entries]:
-        row = Row(RunFolder(runs / entry.run), entry.kind, entry.cells, "new", "no run folder yet", True, {}, None)
-        row = replace(row, status={"state": "waiting"}, needs=entry.needs, is_backbone=entry.is_backbone)
+        run = files[entry.run].run if entry.run in files else RunFolder(runs / entry.run)
+        row = Row(
+            run, entry.kind, entry.cells, "new", "no run folder yet", True, {"state": "waiting"}, needs=entry.needs,
+            is_backbone=entry.is_backbone,
+        )  # fmt: skip
         if entry.run in files:
-            row = _decided(row, files[entry.run], facts, queue_answered, clock)
+            row = _decided(row, files[entry.run], facts, queue_answered, clock, reader)
         if entry.run in lost and row.state != "done":
             row = _deleted(row, lost[entry.run], facts, queue_answered, clock)
         rows[entry.run] = row
@@ -195,7 +209,9 @@ def _is_active(row: Row) -> bool:
     return row.state in ("waiting", "running") and not row.launch
 
 
-def _decided(row: Row, files: RunFiles, facts: Mapping[str, JobFacts], queue_answered: bool, now: float) -> Row:
+def _decided(
+    row: Row, files: RunFiles, facts: Mapping[str, JobFacts], queue_answered: bool, now: float, reader: RunReader
+) -> Row:
     """Return the row of a run that has an entry in the store."""
     job, canary = files.job, deciding_canary(files, facts)
     launch = canary or job
@@ -203,7 +219,7 @@ def _decided(row: Row, files: RunFiles, facts: Mapping[str, JobFacts], queue_ans
     found = RunFacts(row.run, files.status, launch, slurm, queue_answered, now, facts)
     if is_damaged(files, found):
         return _damaged(replace(row, job=job, canary=canary), files.problems)
-    decision = decide(found)
+    decision = reader.decision(found)
     if canary is not None:
         decision = decision._replace(reason=f"canary: {decision.reason}")
     return replace(row, status=files.status, job=job, canary=canary, problems=files.problems, **decision._asdict())

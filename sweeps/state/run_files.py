@@ -64,7 +64,7 @@ def read_store_files(ids: Iterable[str], runs: Path) -> dict[str, RunFiles]:
     for name in ids:
         if name in folders:
             run = RunFolder(runs / name)
-            found[name] = read_run_files(run) if folders[name] else _no_folder(run)
+            found[name] = read_run_files(run) if folders[name] else no_folder(run)
     return found
 
 
@@ -106,7 +106,8 @@ def is_damaged(files: RunFiles, facts: RunFacts) -> bool:
     return bool(files.problems) and not (is_queued(facts) or is_live(facts))
 
 
-def _no_folder(run: RunFolder) -> RunFiles:
+def no_folder(run: RunFolder) -> RunFiles:
+    """Return the files of a run of whose name there is something other than a folder."""
     problem = Problem(run.path, "is not a folder; remove it, then submit the sweep again")
     return RunFiles(run, {"state": "waiting", "attempt": 0}, None, problems=(problem,), is_folder=False)
 

@@ -7,14 +7,13 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from c2d.core.job_file import read_attempts
 from c2d.core.run_state import HEARTBEAT_LIMIT_S, time_stamp
-from sweeps.failures.log_paths import main_log
-from sweeps.state.eta import eta_s, left_s
+from sweeps.state.eta import eta_s, expected_hours, left_s, run_left_s
 from sweeps.state.failed_attempts import pending_retries
 from sweeps.state.pending_groups import group_pending
 from sweeps.state.plan import Row
 from sweeps.state.run_facts import is_just_completed_job
+from sweeps.state.run_reader import RunReader
 from sweeps.state.state_rules import STATES
 
 if TYPE_CHECKING:
@@ -24,7 +23,13 @@ Summary = dict[str, Any]
 """What `c2d sweep status --json` prints; see `summarize`."""
 
 
-def summarize(rows: Sequence[Row], facts: Mapping[str, JobFacts], now: float, sweep: str = "SWEEP") -> Summary:
+def summarize(
+    rows: Sequence[Row],
+    facts: Mapping[str, JobFacts],
+    now: float,
+    sweep: str = "SWEEP",
+    reader: RunReader | None = None,
+) -> Summary:
     """Return the numbers of the rows of a plan.
 
     Args:
@@ -32,34 +37,44 @@ def summarize(rows: Sequence[Row], facts: Mapping[str, JobFacts], now: float, sw
         facts: what SLURM reports, by job id.
         now: seconds since the epoch.
         sweep: its name, for commands to type.
+        reader: reads attempts, logs and curves; None: everything is read now.
 
     Returns:
         counts: {state: number of runs}; `unknown` is a state that depends on SLURM, which does not answer.
         silence: why SLURM does not answer; None if it does, or was not asked.
         runs: one mapping a run; unknown numbers are None.
-        gpu_hours, hours: {total, wasted}; wasted is what failed runs took and what had to be repeated.
+        gpu_hours, hours: {total, wasted, expected}; wasted is what failed runs took and what had to be repeated,
+            expected is the total when the last run has ended, None if unknown.
         eta_s: seconds until the last run is done; None if unknown.
         pending: waiting jobs for which a person can type a command, by SLURM's reason (`sweeps.state.pending_groups`).
         stale: number of running runs with an old heartbeat.
         retries: number of failed runs that are retried automatically.
         problems: files of runs that cannot be used, and that do not decide the state of their runs, one line each.
     """
+    reader = reader or RunReader()
     runs = [
-        _summarize_run(row, facts.get(job.job) if job is not None and job.job else None, now)
+        _summarize_run(row, facts.get(job.job) if job is not None and job.job else None, now, reader)
         for row, job in ((row, row.deciding_job) for row in rows)
     ]
     counts: dict[str, int] = {}
     for run in runs:
         counts[run["state"]] = counts.get(run["state"], 0) + 1
+    left = run_left_s(runs)
+    expected = dict(zip(("gpu_hours", "hours"), expected_hours(runs, left), strict=True))
     # A local launcher retries its own runs.
     due = [row for row in pending_retries(rows) if row.job is not None and row.job.where == "slurm"]
     return {
         "counts": {state: counts[state] for state in (*STATES, "finishing", "unknown") if state in counts},
         "silence": next((row.silence for row in rows if row.silence), None),
         "runs": runs,
-        "gpu_hours": {key: round(sum(run[name] for run in runs), 3) for key, name in _GPU_SUMS},
-        "hours": {key: round(sum(run[name] for run in runs), 3) for key, name in _SUMS},
-        "eta_s": None if "unknown" in counts else eta_s(runs),
+        **{
+            unit: {
+                **{key: round(sum(run[name] for run in runs), 3) for key, name in sums},
+                "expected": None if found is None or "unknown" in counts else round(found, 3),
+            }
+            for (unit, found), sums in zip(expected.items(), (_GPU_SUMS, _SUMS), strict=True)
+        },
+        "eta_s": None if "unknown" in counts else eta_s(runs, left, now),
         "pending": [group.to_json() for group in group_pending(rows, facts, sweep)],
         "stale": sum(run["stale"] for run in runs),
         "retries": len(due),
@@ -73,16 +88,16 @@ _GPU_SUMS = (("total", "gpu_hours"), ("wasted", "gpu_hours_wasted"))
 _SUMS = (("total", "hours"), ("wasted", "hours_wasted"))
 
 
-def _summarize_run(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any]:
+def _summarize_run(row: Row, fact: JobFacts | None, now: float, reader: RunReader) -> dict[str, Any]:
     status, job = row.status, row.deciding_job
-    attempts = read_attempts(row.run) if job is not None or status.get("attempt") else []
+    attempts = reader.attempts(row.run) if job is not None or status.get("attempt") else []
     # Negative where an earlier version met a clock that was set back.
     elapsed_s = max(0.0, status.get("elapsed_s") or 0.0)
     lost_s = sum(max(0.0, attempt.get("lost_s") or 0.0) for attempt in attempts)
     # A failed run has no result, so all of its time is lost.
     wasted_s = elapsed_s if row.state == "failed" else min(lost_s, elapsed_s)
     gpus = job.gpus if job is not None else 0
-    log = main_log(row.run, job)
+    log = reader.log(row.run, job)
     age_s = _heartbeat_age_s(status, now) if row.state == "running" else None
     # On a network file system the last files of a job may arrive after SLURM reports its end.
     may_be_late = row.state in ("running", "waiting", "failed") and row.status.get("state") != "failed"
@@ -100,17 +115,20 @@ def _summarize_run(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any
         "iteration": status.get("iteration"),
         "iterations": status.get("iterations"),
         "stage": status.get("stage"),
+        "begun": status.get("begun"),
+        "heartbeat": status.get("heartbeat"),
         "heartbeat_age_s": age_s,
         "stale": age_s is not None and age_s > HEARTBEAT_LIMIT_S,
         "attempt": status.get("attempt", 0),
         "deaths": len(attempts),
         "job": job.job if job is not None else None,
+        "gpus": gpus if job is not None else None,
         "canary": row.canary is not None,
         "log": None if log is None else str(log),
         "starts_at": _starts_at(row, fact, now),
         "node": (fact.node if fact is not None else "") or _node(status),
         "elapsed_s": elapsed_s or None,
-        "left_s": left_s(row, elapsed_s) if row.state == "running" else None,
+        "left_s": left_s(row, elapsed_s, reader.curve(row.run)) if row.state == "running" else None,
         "hours": elapsed_s / 3600,
         "hours_wasted": wasted_s / 3600,
         "gpu_hours": elapsed_s * gpus / 3600,

@@ -60,8 +60,8 @@ def test_hours_are_counted_and_wasted_ones_apart(tmp_path: Path) -> None:
     append_attempt(lost.run, **{"class": "killed", "lost_s": None})
     rows = [row(tmp_path, "a", "done", elapsed_s=3600), lost, row(tmp_path, "c", "failed", gpus=1, elapsed_s=1800)]
     found = summarize(rows, {}, NOW)
-    assert found["hours"] == {"total": 3.5, "wasted": 1.0}
-    assert found["gpu_hours"] == {"total": 6.5, "wasted": 1.5}
+    assert found["hours"] == {"total": 3.5, "wasted": 1.0, "expected": 5.5}
+    assert found["gpu_hours"] == {"total": 6.5, "wasted": 1.5, "expected": 10.5}
     assert found["counts"] == {"running": 1, "done": 1, "failed": 1}
     assert one(found, "b")["deaths"] == 2
     assert json.dumps(found, allow_nan=False)
