@@ -175,8 +175,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "analysis.comparison": (
         "c2d.core", "c2d.metrics", "c2d.metrics.resampling", "analysis.loading", "analysis.stats", "analysis.formats",
     ),
+    "analysis.api": (
+        "c2d.core", "analysis.loading", "analysis.spec", "analysis.tables", "analysis.formats", "analysis.plots",
+        "analysis.report", "analysis.comparison",
+    ),
     "analysis.commands": ("c2d.core", "analysis.comparison"),
-    "analysis": ("c2d.core", "analysis.report", "analysis.commands"),
+    "analysis": ("c2d.core", "analysis.api", "analysis.report", "analysis.commands"),
     "benchmarks.machine": (),
     "benchmarks.flops": ("c2d.detectors",),
     "benchmarks.backends": ("c2d.core",),
