@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.core", "c2d.core.download", "c2d.data", "c2d.data.coco", "c2d.data.kitti", "c2d.data.voc",
     ),
     "c2d.data.imagenet": ("c2d.core", "c2d.data", "c2d.data.decoding", "c2d.data.conversion"),
-    "c2d.tracking": (),
+    "c2d.tracking": ("c2d.core", "c2d.core.curves"),
     "c2d.detectors": ("c2d.core",),
     "c2d.detectors.recording": ("c2d.core", "c2d.detectors"),
     "c2d.ops": ("c2d.core", "c2d.detectors", "c2d.detectors.recording"),
@@ -84,7 +84,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.impressions": (
         "c2d.core", "c2d.core.curves", "c2d.data", "c2d.ops", "c2d.configs", "c2d.specs",
         "c2d.weights", "c2d.teachers", "c2d.evaluation", "c2d.impressions.sampling", "c2d.impressions.pixels",
-        "c2d.impressions.images", "c2d.impressions.page",
+        "c2d.impressions.images", "c2d.impressions.page", "c2d.tracking",
     ),
     "c2d.training.without_steps": (
         "c2d.core", "c2d.data", "c2d.specs", "c2d.weights.zoo", "c2d.teachers", "c2d.teachers.fitting",
@@ -95,6 +95,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.detectors.recording", "c2d.ops",
         "c2d.configs", "c2d.specs", "c2d.impressions", "c2d.weights", "c2d.weights.zoo", "c2d.teachers",
         "c2d.teachers.fitting", "c2d.methods", "c2d.distillation", "c2d.evaluation", "c2d.training.without_steps",
+        "c2d.tracking",
     ),
     "c2d.preflight": (
         "c2d.core", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights", "c2d.teachers",
@@ -104,7 +105,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "c2d.api": (
         "c2d.core", "c2d.core.yaml", "c2d.data", "c2d.detectors", "c2d.configs", "c2d.specs", "c2d.evaluation",
-        "c2d.training",
+        "c2d.tracking", "c2d.training",
     ),
     "c2d.cli": (
         "c2d.api", "c2d.core", "c2d.core.yaml", "c2d.metrics.scoring", "c2d.data",
@@ -114,7 +115,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "c2d": ("c2d.api", "c2d.cli", "c2d.core"),
     "sweeps.scheduler": ("c2d.core",),
-    "sweeps.definition": ("c2d.core", "c2d.core.yaml", "c2d.markup", "c2d.specs", "c2d.specs.scaling"),
+    "sweeps.definition": (
+        "c2d.core", "c2d.core.yaml", "c2d.markup", "c2d.specs", "c2d.specs.scaling", "c2d.tracking",
+    ),
     "sweeps.failures": ("c2d.core", "sweeps.scheduler"),
     "sweeps.state": ("c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures"),
     "sweeps.node": ("c2d.core", "c2d.core.process", "c2d.data", "c2d.training", "sweeps.scheduler", "sweeps.failures"),
@@ -130,7 +133,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sweeps.failures", "sweeps.node", "sweeps.launchers",
     ),
     "sweeps.actions": (
-        "c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.state",
+        "c2d.core", "c2d.specs", "c2d.tracking", "sweeps.definition", "sweeps.scheduler",
+        "sweeps.failures", "sweeps.state",
         "sweeps.node",
         "sweeps.launchers", "sweeps.notification", "sweeps.checks",
     ),

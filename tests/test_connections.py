@@ -37,6 +37,9 @@ COMMANDS = ("curl", "wget", "aria2c", "scp", "rsync", "git clone")
 MAY_CONNECT = {
     "c2d/core/download/http_connection.py": {"http.client", "urllib.error", "urllib.request"},
     "c2d/weights/timm_weights.py": {"huggingface_hub", "huggingface_hub.errors"},  # timm's own cache
+    # a server that a person names; both stay on this disk by default
+    "c2d/tracking/mlflow_tracker.py": {"mlflow.entities", "mlflow.exceptions", "mlflow.tracking"},
+    "c2d/tracking/wandb_tracker.py": {"wandb"},
     "c2d/teachers/fitting/text_tower.py": {"open_clip", "pretrained"},  # with --download, or from a file
 }
 """{file: what it uses of the above}; each of them connects on request of a person only."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from c2d.api.run_handle import Run
 from c2d.core.errors import Busy, InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.core.store_folder import find_run, runs_folder
+from c2d.tracking.tracker_option import check_trackers, parse_trackers
 
 Spec = Mapping[str, Any] | str | os.PathLike[str]
 """Keys of a spec (docs/spec.md), a YAML file, or a run: its id, the beginning of its id, or its folder."""
@@ -66,6 +67,7 @@ def train(
     stop_after: int | None = None,
     monitor: int | None = None,
     cache_teacher: str | Path | None = None,
+    track: str | Sequence[str] = (),
     quiet: bool = False,
 ) -> Run:
     """Train a run, export its stock student and evaluate it, as `c2d train` does.
@@ -86,6 +88,7 @@ def train(
         stop_after: save and return after this iteration, as a test.
         monitor: iterations between two observations of the gradient of each distillation term.
         cache_teacher: folder for the classifier teacher's logits; for trainings without augmentation.
+        track: trackers that get the numbers: tensorboard[:FOLDER], mlflow[:URI], wandb[:PROJECT] (docs/tracking.md).
         quiet: write the log to log.txt alone.
 
     Returns:
@@ -99,6 +102,8 @@ def train(
         Interrupted: a KeyboardInterrupt: a signal arrived, and the state was saved. Call again to continue.
     """
     run = spec if isinstance(spec, Run) else resolve(spec, runs=runs, data=data)
+    trackers = parse_trackers([track] if isinstance(track, str) else track)
+    check_trackers(trackers, run.path.parent)
     folder, created = RunFolder(run.path), _write_spec(run)
     if threads:
         # Before torch is imported: OpenMP reads the variable once.
@@ -114,7 +119,7 @@ def train(
     cards = run.data if data is None else Path(data)
     cache = None if cache_teacher is None else Path(cache_teacher)
     options = c2d.training.train.RunOptions(
-        cards, workers, checkpoint_every, download, quiet, stop_after, monitor, cache
+        cards, workers, checkpoint_every, download, quiet, stop_after, monitor, cache, tuple(map(str, trackers))
     )
     try:
         c2d.training.train.train(folder, options)

@@ -14,6 +14,14 @@ Workers = Annotated[
     int | None,
     typer.Option(min=0, help="loader processes of each rank (default: cores - 1); results do not depend on it"),
 ]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="NAME[:PLACE]",
+        help="tensorboard[:FOLDER], mlflow[:URI], wandb[:PROJECT]; several with a comma (docs/tracking.md)",
+    ),
+]
 
 
 def train(
@@ -37,6 +45,7 @@ def train(
         Path | None,
         typer.Option("--cache-teacher", metavar="DIR", help="keep the classifier teacher's logits; no augmentation"),
     ] = None,
+    track: Track = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="log to log.txt only")] = False,
 ) -> None:
     """Train one run, export the stock student and evaluate it; call again to continue an interrupted one."""
@@ -55,6 +64,7 @@ def train(
         stop_after=stop_after,
         monitor=monitor,
         cache_teacher=cache_teacher,
+        track=track or (),
         quiet=quiet,
     )
     if int(os.environ.get("RANK", "0")) == 0:

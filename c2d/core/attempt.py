@@ -269,6 +269,9 @@ def _environments(folder: RunFolder) -> list[Any]:
         ) from None
 
 
+_LINE, _TIME = "%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"
+
+
 class _MaskedLines(logging.Formatter):
     """Lines of a log without the secrets that messages and tracebacks may hold."""
 
@@ -296,6 +299,15 @@ class _LogFile(logging.FileHandler):
             super().close()
 
 
+def append_log_line(folder: RunFolder, line: str, quiet: bool = False) -> None:
+    """Append a line to log.txt after the attempt, and print it unless `quiet`. What cannot be written is left out."""
+    record = logging.makeLogRecord({"msg": mask_text(line)})
+    with suppress(OSError), folder.log.open("a", encoding="utf-8") as stream:
+        stream.write(_MaskedLines(_LINE, _TIME).format(record) + "\n")
+    if not quiet:
+        print(record.getMessage(), flush=True)
+
+
 def _logger(folder: RunFolder, quiet: bool) -> logging.Logger:
     log = logging.getLogger(f"c2d.run.{folder.id}")
     log.setLevel(logging.INFO)
@@ -304,7 +316,7 @@ def _logger(folder: RunFolder, quiet: bool) -> logging.Logger:
         lines = _LogFile(folder.log)
     except OSError as error:
         raise disk_error(folder.log, error) from error
-    lines.setFormatter(_MaskedLines("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    lines.setFormatter(_MaskedLines(_LINE, _TIME))
     log.addHandler(lines)
     if not quiet:
         screen = logging.StreamHandler(sys.stdout)

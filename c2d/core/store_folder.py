@@ -15,8 +15,8 @@ from c2d.core.regular_file import Problem, is_file
 from c2d.core.run_folder import SPEC_FILE, RunFolder
 
 SWEEPS, TARGETS, STUDENTS, WEIGHTS, SNAPSHOTS = "sweeps", "targets", "students", "weights", "snapshots"
-DATASETS = "datasets"
-SHARED_FOLDERS = (SWEEPS, TARGETS, STUDENTS, WEIGHTS, SNAPSHOTS, DATASETS)
+DATASETS, TRACKING = "datasets", "tracking"
+SHARED_FOLDERS = (SWEEPS, TARGETS, STUDENTS, WEIGHTS, SNAPSHOTS, DATASETS, TRACKING)
 """Folders of a store that are not runs."""
 MAX_NAME_BYTES = 255
 """Limit of file systems for one name."""
@@ -44,6 +44,11 @@ class RunStore:
     def snapshots(self) -> Path:
         """Copies of the code, one a digest."""
         return self.path / SNAPSHOTS
+
+    @property
+    def tracking(self) -> Path:
+        """What trackers write by default (`c2d.tracking`): copies of numbers, which nothing reads again."""
+        return self.path / TRACKING
 
     def manifest(self, sweep: str) -> Path:
         """The planned runs of a sweep (`c2d.core.sweep_manifest`)."""

@@ -40,6 +40,7 @@ from c2d.ops.process_memory import memory_mib
 from c2d.specs.impressions_schedule import ImpressionsSchedule
 from c2d.specs.spec import RunSpec
 from c2d.teachers.detector import DetectorTeacher
+from c2d.tracking.tracking import Tracking
 
 SAVE_S = 60.0
 """Time between two stored states of the batch under way."""
@@ -61,6 +62,7 @@ def make_impressions(
     device: str = "cpu",
     stop_signal: Callable[[], str] = lambda: "",
     stop_after: int | None = None,
+    tracking: Tracking | None = None,
 ) -> dict[str, Any]:
     """Make all images, or those that are missing, then card, sheet and page.
 
@@ -74,6 +76,7 @@ def make_impressions(
         device: `cpu` or `cuda:N`.
         stop_signal: name of the signal that asked for a stop, "" as long as there is none.
         stop_after: step after which to save and stop, counted over all batches.
+        tracking: is sent each event; None: nothing.
 
     Returns:
         The content of result.json. When the run is done, `batch_files.remove_state_files` removes the states.
@@ -94,7 +97,7 @@ def make_impressions(
         raise InputError(f"precision {schedule.precision} needs CUDA; write precision: fp32")
     teacher = DetectorTeacher.from_run(teacher_run.path, device)
     teacher.network.to(memory_format=torch.channels_last)
-    work = _Synthesis(spec, schedule, folder, teacher_run, teacher, log, device)
+    work = _Synthesis(spec, schedule, folder, teacher_run, teacher, log, device, tracking or Tracking(folder))
     try:
         targets = work.make(stop_signal, stop_after)
     except torch.OutOfMemoryError as error:
@@ -126,6 +129,7 @@ class _Synthesis:
     teacher: DetectorTeacher
     log: logging.Logger
     device: str
+    tracking: Tracking
     terms_dropped: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -147,6 +151,7 @@ class _Synthesis:
         state = batch_files.load_state(folder, len(done), self.log.warning) if len(done) < self.batches else None
         begun = len(done) * self.steps + (self._steps_of(state) if state else 0)
         drop_events_after(folder.metrics, begun)
+        self.tracking.continue_after(begun)
         if begun:
             self.log.info(f"continuing after step {begun} of {self.batches * self.steps}")
         progress = Progress(
@@ -225,20 +230,19 @@ class _Synthesis:
         return int(earlier + state["optimisation"]["iteration"])
 
     def _event(self, reached: int, batch: int, stage: str, terms: dict[str, Tensor], work: Optimisation) -> None:
-        append_event(
-            self.folder.metrics,
-            {
-                "event": "train",
-                "iteration": reached,
-                "time": round(time.time(), 3),
-                "batch": batch,
-                "stage": stage,
-                "lr": work.optimizer.param_groups[0]["lr"],
-                "targets": round(sum(map(len, work.targets)) / len(work.targets), 4),
-                "memory_mib": round(memory_mib(), 1),
-                **{name: float(value) for name, value in terms.items()},
-            },
-        )
+        event = {
+            "event": "train",
+            "iteration": reached,
+            "time": round(time.time(), 3),
+            "batch": batch,
+            "stage": stage,
+            "lr": work.optimizer.param_groups[0]["lr"],
+            "targets": round(sum(map(len, work.targets)) / len(work.targets), 4),
+            "memory_mib": round(memory_mib(), 1),
+            **{name: float(value) for name, value in terms.items()},
+        }
+        append_event(self.folder.metrics, event)
+        self.tracking.send(event)
 
 
 def teacher_input_px(run: RunFolder) -> int:

@@ -30,6 +30,7 @@ from c2d.evaluation.distributed import data_parallel
 from c2d.evaluation.loader_processes import image_loader, loader_errors
 from c2d.evaluation.seeded_dataset import SeededDataset
 from c2d.ops.seeding import derive_seed, seed_everything
+from c2d.tracking.tracking import Tracking
 from c2d.training import checkpoint
 from c2d.training.box_loss_check import BoxLossCheck
 from c2d.training.ema import EMA
@@ -51,6 +52,7 @@ def fit(
     checkpoint_every: int | None = None,
     stop_after: int | None = None,
     validate: Validate | None = None,
+    tracking: Tracking | None = None,
 ) -> None:
     """Train to the end. Resuming is exact: a run on the CPU that is killed at any step and resumed has equal weights.
 
@@ -65,6 +67,7 @@ def fit(
         checkpoint_every: iterations; default: a tenth of the run, 1000 at most.
         stop_after: iteration after which to save and exit, as if a stop signal had arrived.
         validate: called with the model at the schedule's val_interval; returns the AP values of a `val` event.
+        tracking: is sent each event; None: nothing.
 
     Raises:
         InputError: the batch does not divide by the number of processes, or a checkpoint does not fit.
@@ -84,14 +87,15 @@ def fit(
         log.info(f"continuing after iteration {start} of {total}")
     if rank == 0:
         drop_events_after(folder.metrics, start)
+        if tracking is not None:
+            tracking.continue_after(start)
     if start >= total:  # the last attempt ended after its last step, before the export
         return
     if stop_after is not None and stop_after <= start:  # a canary that is started a second time
         raise Interrupted(_planned(start, total), start, planned=True)
     # At most 2000 `train` events a run.
-    metrics = MetricsLogger(
-        folder, log, total, max(1, math.ceil(total / 2000)), config["train_cfg"]["val_interval"], validate
-    )
+    val_interval = config["train_cfg"]["val_interval"]
+    metrics = MetricsLogger(folder, log, total, max(1, math.ceil(total / 2000)), val_interval, validate, tracking)
     every = checkpoint_every or min(1000, max(1, total // 10))
     with StopSignals() as signals, mmdet_scope(), loader_errors():
         try:

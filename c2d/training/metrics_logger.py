@@ -16,6 +16,7 @@ from torch import Tensor
 from c2d.core.curves.event_file import append_event
 from c2d.core.run_folder import RunFolder
 from c2d.ops.process_memory import memory_mib
+from c2d.tracking.tracking import Tracking
 
 HEARTBEAT_S = 10.0
 """Time between two heartbeats of status.json."""
@@ -35,6 +36,7 @@ class MetricsLogger:
         interval: iterations between two `train` events.
         val_interval: iterations between two `val` events, or None.
         validate: returns the AP values of the current weights in 0-1 (None where undefined); None: no `val` events.
+        tracking: is sent each event; None: nothing.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class MetricsLogger:
         interval: int,
         val_interval: int | None = None,
         validate: Validate | None = None,
+        tracking: Tracking | None = None,
     ) -> None:
         self.folder, self.log, self.total, self.interval = folder, log, total, interval
         self.val_interval, self.validate = val_interval, validate
+        self.tracking = tracking or Tracking(folder)
         self.started = self.heartbeat = time.monotonic()
         self.first = 0
         self.bar: Any = None
@@ -88,7 +92,7 @@ class MetricsLogger:
         if self.validate is not None and is_due:
             scores = self.validate(model)  # on every rank: each detects a share of the images
             if is_main:
-                append_event(self.folder.metrics, {"event": "val", "iteration": iteration, **scores})
+                self._append({"event": "val", "iteration": iteration, **scores})
         if is_main and (time.monotonic() - self.heartbeat > HEARTBEAT_S or iteration == self.total):
             self.heartbeat = time.monotonic()
             self.folder.write_status("running", stage="fit", iteration=iteration, iterations=self.total)
@@ -96,8 +100,7 @@ class MetricsLogger:
     def _train_event(self, iteration: int, losses: dict[str, Tensor], lr: float) -> None:
         values = {key: float(value.detach()) for key, value in losses.items()}
         step_s = (time.monotonic() - self.started) / max(1, iteration - self.first)
-        append_event(
-            self.folder.metrics,
+        self._append(
             {
                 "event": "train",
                 "iteration": iteration,
@@ -106,8 +109,12 @@ class MetricsLogger:
                 "lr": lr,
                 "memory_mib": round(memory_mib(), 1),
                 **values,
-            },
+            }
         )
         terms = "  ".join(f"{key} {value:.4g}" for key, value in values.items() if "loss" in key)
         left_min = (self.total - iteration) * step_s / 60
         self.log.info(f"iter {iteration}/{self.total}  {terms}  {step_s:.3f} s/iter  {left_min:.1f} min left")
+
+    def _append(self, event: dict[str, Any]) -> None:
+        append_event(self.folder.metrics, event)
+        self.tracking.send(event)

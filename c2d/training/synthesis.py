@@ -17,6 +17,8 @@ from c2d.evaluation.distributed import is_main, join_process_group
 from c2d.specs.data_of_run import check_same_classes, finished_images, verified_card
 from c2d.specs.spec import RunSpec
 from c2d.specs.teacher_runs import teacher_result, teacher_run
+from c2d.tracking.tracker_option import TrackerOption
+from c2d.tracking.tracking import Tracking
 from c2d.training.signals import StopSignals
 
 
@@ -28,11 +30,13 @@ class SynthesisOptions:
         data: root of the data cards (default: C2D_DATA, else ./data).
         stop_after: iteration after which to save and exit.
         quiet: log to the file only.
+        trackers: are sent each event.
     """
 
     data: Path | None = None
     stop_after: int | None = None
     quiet: bool = False
+    trackers: tuple[TrackerOption, ...] = ()
 
 
 def synthesise(
@@ -77,7 +81,8 @@ def synthesise(
         _check_source(source, spec, card)
     if not is_main():
         return {}
-    with attempt(folder, options.quiet) as log:
+    with Tracking(folder, options.trackers, options.quiet) as tracking, attempt(folder, options.quiet) as log:
+        tracking.start(log)
         log.info(f"{folder.id}: {spec.impressions.images} images ({spec.impressions.images_from}) of {teacher.id}")
         with _stop_signals(spec) as stop_signal:
             result = make_impressions(
@@ -90,6 +95,7 @@ def synthesise(
                 device=device,
                 stop_signal=stop_signal,
                 stop_after=options.stop_after,
+                tracking=tracking,
             )
         atomic_write_json(folder.result, result)
     remove_state_files(folder)

@@ -19,6 +19,8 @@ from c2d.evaluation.distributed import is_main, join_process_group
 from c2d.evaluation.evaluate_detector import evaluate_detector, load_ground_truth
 from c2d.specs.data_of_run import verified_data
 from c2d.specs.spec import parse_spec
+from c2d.tracking.tracker_option import TrackerOption, parse_trackers
+from c2d.tracking.tracking import Tracking, send_finished
 from c2d.training import checkpoint
 from c2d.training.build import TrainingRun, build, cache_teacher_logits
 from c2d.training.loop import fit
@@ -39,6 +41,7 @@ class RunOptions:
         stop_after: iteration after which to save and exit, e.g. of a canary.
         monitor: iterations between two observations of the terms' gradients.
         cache_teacher: folder for the classifier teacher's logits, for training without augmentation.
+        track: trackers with their destinations (`c2d.tracking.tracker_option`).
     """
 
     data: Path | None = None
@@ -49,6 +52,7 @@ class RunOptions:
     stop_after: int | None = None
     monitor: int | None = None
     cache_teacher: Path | None = None
+    track: tuple[str, ...] = ()
 
 
 def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, Any]:
@@ -74,10 +78,13 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
             f"{folder.spec} is the spec of run {spec.id}; it was changed, or the folder was renamed: restore it, or "
             "train the spec as a run of its own: c2d train SPEC.yaml"
         )
+    trackers = parse_trackers(options.track)
     if folder.read_status()["state"] == "done" and folder.result.exists():
+        if trackers and is_main():
+            send_finished(folder, trackers, options.quiet)
         return read_json(folder.result)
     if spec.kind == "impressions":
-        return synthesise(folder, spec, _synthesis_options(options))
+        return synthesise(folder, spec, _synthesis_options(options, trackers))
     device = join_process_group()
     with record_rank_failure(folder, get_rank()):
         if is_main():
@@ -93,7 +100,8 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
             _fit(run, options, logging.getLogger("c2d.silent"), {})
             _evaluate(run, sources, {}, options.workers)
             return {}
-    with attempt(folder, options.quiet) as log:
+    with Tracking(folder, trackers, options.quiet) as tracking, attempt(folder, options.quiet) as log:
+        tracking.start(log)
         write_run_config(folder, run.resolved.student, run.resolved.train)
         for line in run.notes:
             log.info(line)
@@ -101,14 +109,20 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         if run.samples is not None:
             run.samples.heartbeat = partial(folder.touch_heartbeat, "fit")
         try:
-            facts = _fit(run, options, log, truth)
+            facts = _fit(run, options, log, truth, tracking)
         finally:
             if cache is not None:
                 log.info(cache.summary())
         return _finish(run, sources, truth, options.workers, facts, log)
 
 
-def _fit(run: TrainingRun, options: RunOptions, log: logging.Logger, truth: dict[str, Any]) -> dict[str, Any]:
+def _fit(
+    run: TrainingRun,
+    options: RunOptions,
+    log: logging.Logger,
+    truth: dict[str, Any],
+    tracking: Tracking | None = None,
+) -> dict[str, Any]:
     """Train or solve the model; return what result.json adds about a fit without steps."""
     if run.spec.is_evaluation_only:
         if is_main():
@@ -136,11 +150,12 @@ def _fit(run: TrainingRun, options: RunOptions, log: logging.Logger, truth: dict
         checkpoint_every=options.checkpoint_every,
         stop_after=options.stop_after,
         validate=run.validation(truth, options.workers),
+        tracking=tracking,
     )
     return {}
 
 
-def _synthesis_options(options: RunOptions) -> SynthesisOptions:
+def _synthesis_options(options: RunOptions, trackers: tuple[TrackerOption, ...]) -> SynthesisOptions:
     """Return the options of a synthesis.
 
     Raises:
@@ -149,7 +164,7 @@ def _synthesis_options(options: RunOptions) -> SynthesisOptions:
     for name, given in (("--monitor", options.monitor), ("--cache-teacher", options.cache_teacher)):
         if given:
             raise InputError(f"{name} observes the methods of a training; a run of kind impressions has none")
-    return SynthesisOptions(options.data, options.stop_after, options.quiet)
+    return SynthesisOptions(options.data, options.stop_after, options.quiet, trackers)
 
 
 def _finish(

@@ -24,6 +24,7 @@ from c2d.core.store_folder import RunStore
 from c2d.core.sweep_manifest import write_manifest
 from c2d.specs.names import look_up_names, names_in
 from c2d.specs.spec import RunSpec
+from c2d.tracking.tracker_option import check_trackers, parse_trackers
 from sweeps.actions.code_of_runs import rows_with_code
 from sweeps.actions.row_filters import filter_rows
 from sweeps.actions.tasks import rows_to_launch, tasks_of
@@ -130,6 +131,7 @@ def submit_sweep(
     record, rows = plan_sweep(definition, grid, workspace.runs)
     chosen = rows_to_launch(rows, filters, limit)
     if chosen and check:
+        _check_tracking(workspace)
         _check_chosen(definition, grid, rows, chosen, workspace, forward, print_line)
     if workspace.where == "dry":
         tasks = tasks_of(chosen, definition, canary, workspace.profile)
@@ -160,6 +162,8 @@ def submit_sweep(
         if not tasks:
             print_line(_nothing_to_launch(definition.name, rows))
             return left_out
+        if workspace.profile.track:
+            print_line(f"tracked by {', '.join(workspace.profile.track)}")
         request = _launch_request(definition.name, tasks, workspace, code() if code else take_snapshot(workspace.runs))
         if count := sum(task.snapshot not in ("", request.snapshot) for task in tasks):
             print_line(
@@ -240,6 +244,12 @@ def _check_chosen(
     problems = check_sweep(definition, part, workspace.runs, workspace.data, profile, forward, print_line)
     if problems:
         raise problem_error(definition, problems)
+
+
+def _check_tracking(workspace: Workspace) -> None:
+    """Check the trackers of the profile; where jobs have another Python, not their packages."""
+    is_own_python = workspace.where == "local" or workspace.profile.python is None
+    check_trackers(parse_trackers(workspace.profile.track), workspace.runs, packages=is_own_python)
 
 
 def _write_specs(chosen: list[Row], specs: dict[str, RunSpec]) -> None:

@@ -46,6 +46,14 @@ FilterOption = Annotated[
     list[str] | None,
     typer.Option("--filter", metavar="AXIS=LABEL", help="only these cells; same axis again: or, another axis: and"),
 ]
+TrackOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="NAME[:PLACE]",
+        help="tensorboard[:FOLDER], mlflow[:URI], wandb[:PROJECT]; several with a comma (default: the profile's)",
+    ),
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="do not ask for confirmation")]
 ForwardOption = Annotated[
     bool, typer.Option("--forward/--no-forward", help="dry run: one training step of every structure")

@@ -13,6 +13,7 @@ from sweeps.commands.command_options import (
     ForwardOption,
     ProfileOption,
     RunsOption,
+    TrackOption,
     VerboseOption,
     Where,
     WhereOption,
@@ -38,6 +39,7 @@ def submit_command(
         ),
     ] = None,
     forward: ForwardOption = True,
+    track: TrackOption = None,
     at_once: Annotated[int | None, typer.Option(min=1, help="local: processes at once (default: 2)")] = None,
     wait: Annotated[
         bool,
@@ -51,13 +53,17 @@ def submit_command(
     verbose: VerboseOption = False,
 ) -> None:
     """Launch every run of the sweep that is neither done nor running. Safe to repeat: only new runs start."""
+    from dataclasses import replace
+
     from sweeps.actions.feeder import Feeder, submit_and_wait
     from sweeps.actions.submit import submit_sweep
     from sweeps.definition.definition import read_definition
+    from sweeps.definition.profile import tracked_by
 
     workspace, sweep = open_workspace(runs, data, where or Where.local, profile), read_definition(definition)
     if where is None:
         workspace = with_known_launcher(workspace, sweep.name, profile)
+    workspace = replace(workspace, profile=tracked_by(workspace.profile, track))
     lines: list[str] = []
 
     def print_after_plan(line: str) -> None:

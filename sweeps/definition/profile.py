@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from c2d.core.store_folder import RunStore, is_run_id
 from c2d.core.yaml.strict import Strict
 from c2d.core.yaml.yaml_lines import parse_mapping, read_mapping
 from c2d.specs.spec import validation_message
+from c2d.tracking.tracker_option import parse_trackers
 from sweeps.definition.sbatch_flags import DEFAULT_MAX_HOURS, MEMORY_FLAGS, flag_name, hours_of_time, read_flags
 
 Size = Literal["small", "large"]
@@ -69,6 +70,7 @@ class Profile(Strict):
     sbatch: dict[str, str | int | bool] = Field(default={}, description="more sbatch flags, e.g. {reservation: cvpr}")
     srun: list[str] = Field(default=[], description="more srun flags")
     notify: str | None = Field(default=None, description="shell command that runs once when a sweep has ended")
+    track: list[str] = Field(default=[], description="trackers of every run, as --track of c2d train")
     mail: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9._%+@-]+$", description="address of SLURM's mail when a sweep has ended"
     )
@@ -153,6 +155,17 @@ def load_profile(given: str | None) -> Profile:
     return _validated(read_flags({"name": Path(chosen).stem, **values}, where), where)
 
 
+def tracked_by(profile: Profile, given: Iterable[str] | None) -> Profile:
+    """Return the profile with the trackers of `--track` in the place of its own; None: unchanged.
+
+    Raises:
+        InputError: a tracker that is not allowed.
+    """
+    if given is None:
+        return profile
+    return profile.model_copy(update={"track": [str(option) for option in parse_trackers(given)]})
+
+
 def _validated(values: Any, where: str) -> Profile:
     """Return the profile of values that may come from anybody.
 
@@ -170,6 +183,7 @@ def _validated(values: Any, where: str) -> Profile:
         profile = Profile.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{where}: {validation_message(error)}") from None
+    profile = tracked_by(profile, profile.track)  # a folder becomes absolute: a job starts in another one
     if not is_run_id(profile.name) or len(profile.name.encode()) > LONGEST_NAME:
         raise InputError(
             f"{where}: name: '{profile.name}' is no file name of at most {LONGEST_NAME} bytes; "

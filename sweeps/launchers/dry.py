@@ -55,6 +55,8 @@ def launch(request: LaunchRequest, print_line: PrintLine) -> int:
         f"{_count(len(planned), 'job array')}, at most {request.profile.array_cap} at once "
         f"(profile {request.profile.name or 'without a name'})"
     )
+    if request.profile.track:
+        print_line(f"tracked by {', '.join(request.profile.track)}")
     for number, array in enumerate(planned, 1):
         flag = dependency_flag(
             (job for job in (_job_of(parent, request, jobs) for parent in array.afterok) if job),

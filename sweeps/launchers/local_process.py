@@ -33,6 +33,7 @@ def start_process(
     options += ["--download"] if profile.download else []
     options += ["--stage-data", profile.stage_data] if profile.stage_data else []
     options += ["--tmp", profile.tmp] if profile.tmp else []
+    options += [word for tracker in profile.track for word in ("--track", tracker)]
     options += ["--stop-after", str(task.stop_after)] if task.stop_after is not None else []
     with open(local_log(folder, task.run.id), "ab") as output:
         return subprocess.Popen(

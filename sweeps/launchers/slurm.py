@@ -140,6 +140,7 @@ def training_job(task: Task, request: LaunchRequest) -> Callable[[], Any]:
         download=profile.download,
         stage_data=profile.stage_data,
         tmp=profile.tmp,
+        track=tuple(profile.track),
         stop_after=task.stop_after,
     )
 

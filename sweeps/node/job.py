@@ -52,6 +52,7 @@ class TrainingJob:
         tmp: folder for temporary files; environment variables in it are the node's.
         stop_after: a canary saves and exits with success after this iteration.
         checkpoint_every: iterations between two checkpoints; None: the training chooses.
+        track: trackers with their destinations.
     """
 
     run: str
@@ -63,6 +64,7 @@ class TrainingJob:
     tmp: str | None = None
     stop_after: int | None = None
     checkpoint_every: int | None = None
+    track: tuple[str, ...] = ()
 
     @printable_streams(log_text)  # the output of a job is kept in a file
     def __call__(self) -> str:
@@ -125,6 +127,7 @@ class TrainingJob:
             download=self.download,
             quiet=True,
             stop_after=self.stop_after,
+            track=tuple(self.track),
         )
         while True:
             try:
@@ -203,6 +206,7 @@ def main() -> None:
     parser.add_argument("--stage-data")
     parser.add_argument("--tmp")
     parser.add_argument("--stop-after", type=int)
+    parser.add_argument("--track", action="append", default=[])
     TrainingJob(**vars(parser.parse_args()))()
 
 

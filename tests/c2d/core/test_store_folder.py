@@ -29,7 +29,9 @@ def test_the_shared_files_are_in_the_shared_folders() -> None:
     assert store.submission("demo", "c2d-demo-1") == Path("runs/sweeps/demo/c2d-demo-1")
     shared = {store.student_config("x").parent, store.weights("x").parent, store.targets("x").parent}
     shared.add(store.dataset("x").parent)
-    assert {path.name for path in [*shared, store.sweeps, store.snapshots]} == set(store_folder.SHARED_FOLDERS)
+    assert {path.name for path in [*shared, store.sweeps, store.snapshots, store.tracking]} == set(
+        store_folder.SHARED_FOLDERS
+    )
 
 
 def test_entries_are_the_folders_that_may_be_runs(tmp_path: Path) -> None:
