@@ -119,7 +119,11 @@ def _single(one: _Unbounded) -> Change:
 def _together(family: Sequence[_Unbounded]) -> Iterator[Change]:
     bounded = [one for one in family if not one.reason]
     intervals = iter(
-        simultaneous_intervals([one.b - one.a for one in bounded], np.array([one.drawn for one in bounded]))
+        simultaneous_intervals(
+            [one.b - one.a for one in bounded],
+            np.array([one.drawn for one in bounded]),
+            [one.images for one in bounded],
+        )
     )
     for one in family:
         yield one.change(None, None, None) if one.reason else one.change(*next(intervals))

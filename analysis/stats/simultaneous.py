@@ -11,6 +11,11 @@ adjusted p value of d_j is the share of draws whose M reaches |d_j| / s_j (Westf
 Testing, 1993, in its single-step form). Because the draws are joint, differences that move together cost less than
 under Bonferroni, and 1,000 draws are enough for any m, where a percentile interval of 80 classes would need 16,000.
 
+A class is in n_j of the images only, and s_j is too small for few images, as a standard deviation without Bessel's
+factor in a normal interval is. So c is taken for a normal quantile and replaced by the quantile of Student's t with
+n_j - 1 degrees of freedom at the same probability, times sqrt(n_j / (n_j - 1)). By simulation
+(docs/results/statistics.md) the intervals then hold together from few images on.
+
 A difference that is the same in every draw, e.g. of a class that both find completely, has the interval [d, d].
 """
 
@@ -41,35 +46,50 @@ class SimultaneousInterval(NamedTuple):
     p: float
 
 
-def simultaneous_intervals(differences: Sequence[float], drawn: Array) -> list[SimultaneousInterval]:
+def simultaneous_intervals(
+    differences: Sequence[float], drawn: Array, images: Sequence[int]
+) -> list[SimultaneousInterval]:
     """Return intervals that hold all differences together with 95 %, and adjusted p values.
 
     Args:
         differences: m values on all images.
         drawn: (m, R) float64, the same in each draw of the images; NaN where one is undefined. At least 100 draws.
+        images: m numbers of images with objects behind each difference, 2 at least.
     """
+    from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
     d = np.asarray(differences, float)
     if not len(d):
         return []
-    defined = ~np.isnan(drawn)
-    many = np.maximum(defined.sum(axis=1), 2)
-    mean = np.where(defined, drawn, 0.0).sum(axis=1) / many
-    deviation = np.where(defined, drawn - mean[:, None], 0.0)
-    error = np.sqrt((deviation**2).sum(axis=1) / (many - 1))
+    error = _standard_errors(drawn)
     varies = error > _ZERO
     scale = np.where(varies, error, np.inf)
-    largest = np.where(defined, np.abs(drawn - d[:, None]), 0.0) / scale[:, None]
+    largest = np.where(np.isnan(drawn), 0.0, np.abs(drawn - d[:, None])) / scale[:, None]
     ordered = np.sort(largest.max(axis=0))[::-1]
     total = len(ordered) + 1
     # 1 + the number of draws at or above t stays below 5 % of `total` exactly when t is above this draw.
     # 1e-9: rounding of the product must not move the place by one.
-    place = max(0, math.ceil(ALPHA * total - 1e-9) - 2)
-    limit = float(ordered[place])
+    limit = float(ordered[max(0, math.ceil(ALPHA * total - 1e-9) - 2)])
     out = []
-    for value, one, is_random in zip(d.tolist(), error.tolist(), varies.tolist(), strict=True):
+    for value, one, n, is_random in zip(d.tolist(), error.tolist(), images, varies.tolist(), strict=True):
         if not is_random:
             out.append(SimultaneousInterval(value, value, 1.0 if abs(value) <= _ZERO else 1 / total))
             continue
-        reached = int((ordered >= abs(value) / one).sum())
-        out.append(SimultaneousInterval(value - limit * one, value + limit * one, min(1.0, (1 + reached) / total)))
+        bessel = one * math.sqrt(n / (n - 1))
+        # Lower tails, because 1 - p has no digits left where p is tiny.
+        half = -bessel * float(stdtrit(n - 1, ndtr(-limit)))
+        low, high = value - half, value + half
+        reached = int((ordered >= -float(ndtri(stdtr(n - 1, -abs(value) / bessel)))).sum())
+        p = min(1.0, (1 + reached) / total)
+        out.append(SimultaneousInterval(low, high, p))
     return out
+
+
+def _standard_errors(drawn: Array) -> Array:
+    """Return the standard deviation (m,) over the draws that are defined, ddof 1."""
+    defined = ~np.isnan(drawn)
+    many = np.maximum(defined.sum(axis=1), 2)
+    mean = np.where(defined, drawn, 0.0).sum(axis=1) / many
+    deviation = np.where(defined, drawn - mean[:, None], 0.0)
+    error: Array = np.sqrt((deviation**2).sum(axis=1) / (many - 1))
+    return error

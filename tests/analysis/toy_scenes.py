@@ -5,13 +5,18 @@ The large synthetic set is `benchmarks.suite.synthetic_dataset`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 from benchmarks.suite.synthetic_dataset import coco_results, synthetic_coco
+from c2d.metrics.coco_data import CocoData
+from c2d.metrics.matching import kept_detections
 
-__all__ = ["CLASS_IDS", "IMAGE_IDS", "coco_results", "small_sets", "synthetic_coco", "truth"]
+__all__ = ["CLASS_IDS", "IMAGE_IDS", "coco_results", "repeated", "small_sets", "synthetic_coco", "truth",
+           "untied"]  # fmt: skip
 
 
 def truth(boxes: list[tuple[Any, ...]], classes: int = 2, images: int = 1) -> dict[str, Any]:
@@ -81,3 +86,28 @@ def small_sets(draw: st.DrawFn, distinct: bool = False) -> tuple[dict[str, Any],
         "annotations": annotations,
     }
     return targets, detections
+
+
+def untied(data: CocoData) -> CocoData:
+    """The same set with scores that say the order of COCO's curve and nothing else: no two of a class are equal."""
+    kept = kept_detections(data)
+    score = np.full(len(data.dt_score), -1.0)
+    score[kept] = np.linspace(1, 0.5, len(kept)) if len(kept) else 0
+    return replace(data, dt_score=score, cache={})
+
+
+def repeated(data: CocoData, counts: Any) -> CocoData:
+    """Literally: every image as often as `counts` says, under new ids, with all its objects and detections."""
+    columns: dict[str, list[Any]] = {name: [] for name in vars(data) if name[:3] in ("gt_", "dt_")}
+    new = 0
+    for image, times in enumerate(counts):
+        for _ in range(times):
+            for side in ("gt", "dt"):
+                rows = np.flatnonzero(getattr(data, f"{side}_image") == image)
+                for name, column in columns.items():
+                    if name.startswith(side):
+                        values = getattr(data, name)[rows]
+                        column.append(np.full(len(rows), new) if name == f"{side}_image" else values)
+            new += 1
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    return replace(data, image_ids=list(range(new)), **joined, cache={})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,36 +13,10 @@ from hypothesis import strategies as st
 from analysis.stats import bootstrap, permutation
 from c2d.core.errors import InputError
 from c2d.metrics import coco, engine_hotcoco
-from c2d.metrics.coco_data import CocoData, prepare
-from c2d.metrics.matching import kept_detections
+from c2d.metrics.coco_data import prepare
 from c2d.metrics.resampling.resampled_ap import Curves, draws, resampled
 from tests.analysis.toy_detectors import two_detectors
-from tests.analysis.toy_scenes import coco_results, small_sets, synthetic_coco, truth
-
-
-def untied(data: CocoData) -> CocoData:
-    """The same set with scores that say the order of COCO's curve and nothing else: no two of a class are equal."""
-    kept = kept_detections(data)
-    score = np.full(len(data.dt_score), -1.0)
-    score[kept] = np.linspace(1, 0.5, len(kept)) if len(kept) else 0
-    return replace(data, dt_score=score, cache={})
-
-
-def repeated(data: CocoData, counts: Any) -> CocoData:
-    """Literally: every image as often as `counts` says, under new ids, with all its objects and detections."""
-    columns: dict[str, list[Any]] = {name: [] for name in vars(data) if name[:3] in ("gt_", "dt_")}
-    new = 0
-    for image, times in enumerate(counts):
-        for _ in range(times):
-            for side in ("gt", "dt"):
-                rows = np.flatnonzero(getattr(data, f"{side}_image") == image)
-                for name, column in columns.items():
-                    if name.startswith(side):
-                        values = getattr(data, name)[rows]
-                        column.append(np.full(len(rows), new) if name == f"{side}_image" else values)
-            new += 1
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    return replace(data, image_ids=list(range(new)), **joined, cache={})
+from tests.analysis.toy_scenes import coco_results, repeated, small_sets, synthetic_coco, truth, untied
 
 
 @pytest.mark.parametrize("metric", ["AP", "AP50", "AP75"])
