@@ -13,12 +13,16 @@ from __future__ import annotations
 from types import ModuleType
 
 from analysis.plots import (
+    confusion,
     curve,
     detections,
+    f1_threshold,
     heatmap,
     iou,
     pareto,
     per_class,
+    precision_recall,
+    reliability,
     seeds,
     tide_bars,
     tide_curves,
@@ -33,6 +37,10 @@ FIGURES: dict[str, ModuleType] = {
     "tide_curves": tide_curves,
     "per_class": per_class,
     "iou": iou,
+    "precision_recall": precision_recall,
+    "f1_threshold": f1_threshold,
+    "confusion": confusion,
+    "reliability": reliability,
     "seeds": seeds,
     "training": training,
     "detections": detections,

@@ -17,7 +17,8 @@ from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
 
 METHODS = {"method": ["baseline", "kd_cls", "c2d"]}
-ALWAYS = {"seeds", "tide", "tide_curves", "iou", "per_class", "training", "detections"}
+ALWAYS = {"seeds", "tide", "tide_curves", "iou", "per_class", "training", "detections",
+          "precision_recall", "f1_threshold", "confusion", "reliability"}  # fmt: skip
 
 
 def figures_of(items: list[defaults.Item]) -> list[Any]:
