@@ -63,7 +63,7 @@ def imitate(system: str) -> None:
     from filelock import FileLock, SoftFileLock, Timeout  # noqa: F401  (it imports its own modules by name)
 
     missing = (*MODULES[system], *NO_TORCH)
-    sys.meta_path.insert(0, MissingModules(missing))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, MissingModules(missing))
     find_spec = importlib.util.find_spec
     importlib.util.find_spec = lambda name, package=None: None if name in missing else find_spec(name, package)
     for name in missing:
@@ -72,7 +72,7 @@ def imitate(system: str) -> None:
         if hasattr(os, name):
             delattr(os, name)
     if system == "windows":
-        shutil.disk_usage = lambda path: shutil._ntuple_diskusage(2**40, 2**39, 2**39)  # type: ignore[attr-defined]
+        shutil.disk_usage = lambda path: shutil._ntuple_diskusage(2**40, 2**39, 2**39)
         for name in [name for name in dir(signal) if name.startswith("SIG") and not name.startswith("SIG_")]:
             if name not in WINDOWS_SIGNALS:
                 delattr(signal, name)

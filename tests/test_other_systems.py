@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from c2d.core.stop_signals import STOP_SIGNALS
+from c2d.core.process.stop_signals import STOP_SIGNALS
 from tests.test_arrows import ROOT
 
 STORE = ROOT / "tests" / "fixtures" / "runs"

@@ -26,7 +26,7 @@ def doctor(
         raise typer.Exit(_profile_check()(profile, runs, data, wait_s, as_json))
 
     from c2d import __version__
-    from c2d.cli.system_checks import run_checks
+    from c2d.cli.checks.system_checks import run_checks
 
     checks = run_checks()
     failed = [check.name for check in checks if check.status == "fail"]

@@ -95,9 +95,10 @@ def _run(arguments: list[str] | None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except Exception as error:
+        from c2d.cli.missing_packages import as_missing_package
         from c2d.core.disk import as_disk_error
 
-        error = as_disk_error(error)
+        error = as_missing_package(as_disk_error(error))
         code = getattr(error, "exit_code", None)
         if code is None:
             raise

@@ -21,11 +21,11 @@ from c2d.core.errors import Busy, InputError, RunError, first_line
 from c2d.core.failure_classes import classify_error
 from c2d.core.json_values import items, read_object, required
 from c2d.core.masking import mask_text
+from c2d.core.process.stop_signals import STOP_SIGNALS
 from c2d.core.provenance import attempt_facts
 from c2d.core.regular_file import FormatError, Problem, file_state
 from c2d.core.run_folder import LAUNCHER_FILES, RunFolder, atomic_write_json
 from c2d.core.run_state import is_abandoned, is_lock_dead, lock_owner, owner_text, process_start, time_stamp
-from c2d.core.stop_signals import STOP_SIGNALS
 
 CLOCK_MARGIN_S = 5.0
 """Largest difference between the clocks of two nodes of a job that is tolerated."""

@@ -20,7 +20,7 @@ from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader, Dataset
 
 from c2d.core.errors import RunError, first_line
-from c2d.core.stop_signals import STOP_SIGNALS
+from c2d.core.process.stop_signals import STOP_SIGNALS
 
 MAX_WORKERS = 16
 """Most loader processes that are started unless a number is given; each holds a copy of the data set's list."""

@@ -9,7 +9,7 @@ from types import FrameType
 import torch
 from mmengine.dist import get_world_size
 
-from c2d.core.stop_signals import STOP_SIGNALS
+from c2d.core.process.stop_signals import STOP_SIGNALS
 
 SIGNALS = (signal.SIGINT, *STOP_SIGNALS)
 

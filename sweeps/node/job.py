@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.printable import log_text, printable_streams
+from c2d.core.process.stop_signals import STOP_SIGNALS
 from c2d.core.run_folder import RunFolder, node_name, read_json
 from c2d.core.run_state import HEARTBEAT_LIMIT_S
-from c2d.core.stop_signals import STOP_SIGNALS
 from sweeps.node.attempt_record import (
     print_error,
     rank,

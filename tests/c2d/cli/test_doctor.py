@@ -15,8 +15,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from c2d.cli import check_result, machine_checks, package_checks, system_checks
-from c2d.cli.check_result import CheckResult
+from c2d.cli.checks import check_result, machine_checks, package_checks, system_checks
+from c2d.cli.checks.check_result import CheckResult
 from c2d.cli.doctor import doctor
 
 CONTINUED = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmdetection": "3.5.1"}
@@ -291,7 +291,7 @@ def _distribution(origin: dict[str, Any] | None) -> Any:
     return lambda name: SimpleNamespace(read_text=lambda file: None if origin is None else json.dumps(origin))
 
 
-SOURCE = Path(package_checks.__file__).resolve().parents[2].as_uri()
+SOURCE = Path(package_checks.__file__).resolve().parents[3].as_uri()
 
 
 @pytest.mark.parametrize(
@@ -357,6 +357,6 @@ def test_the_command_on_this_machine(tmp_path: Path) -> None:
 
 def test_modules_of_the_command_import_nothing_heavy() -> None:
     heavy = ("torch", "numpy", "rich.table")
-    code = f"import sys, c2d.cli.doctor, c2d.cli.system_checks; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, c2d.cli.doctor, c2d.cli.checks.system_checks; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from c2d.cli import check_result
-from c2d.cli.check_result import CheckResult, error_line, installed_version
+from c2d.cli.checks import check_result
+from c2d.cli.checks.check_result import CheckResult, error_line, installed_version
 
 DISTRIBUTION = "c2d-suite"
 IMPORT_NAMES = ("c2d", "sweeps", "analysis", "benchmarks")
@@ -211,4 +211,4 @@ def _is_ours(distribution: str) -> bool:
     except (importlib.metadata.PackageNotFoundError, ValueError):
         return False
     is_editable = bool(origin.get("dir_info", {}).get("editable"))
-    return is_editable and origin.get("url") == Path(__file__).resolve().parents[2].as_uri()
+    return is_editable and origin.get("url") == Path(__file__).resolve().parents[3].as_uri()

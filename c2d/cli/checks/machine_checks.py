@@ -8,8 +8,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from c2d.cli import check_result
-from c2d.cli.check_result import CheckResult, installed_version
+from c2d.cli.checks import check_result
+from c2d.cli.checks.check_result import CheckResult, installed_version
 
 SLURM = ("sbatch", "squeue", "sacct", "scontrol")
 LOW_GIB, EMPTY_GIB = 10.0, 1.0  # a run of the demo writes about 0.1 GiB, one of the paper's about 2

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from c2d.cli import machine_checks, package_checks
-from c2d.cli.check_result import CheckResult, error_line
+from c2d.cli.checks import machine_checks, package_checks
+from c2d.cli.checks.check_result import CheckResult, error_line
 
 
 def run_checks(folder: Path | None = None) -> list[CheckResult]:
