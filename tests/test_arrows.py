@@ -196,7 +196,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "benchmarks.training": (
         "c2d.core", "c2d.core.process", "c2d.configs", "c2d.detectors", "c2d.distillation", "c2d.methods", "c2d.specs",
-        "c2d.teachers", "c2d.evaluation", "c2d.training",
+        "c2d.teachers", "c2d.evaluation", "c2d.training", "c2d.core.curves", "c2d.tracking",
         "c2d.impressions.sampling", "c2d.impressions.pixels", "c2d.ops", "benchmarks.machine",
     ),
     "benchmarks.hours": (

@@ -116,8 +116,21 @@ def peak_mib(case: StepCase, variant: str, threads: int | None = None) -> float:
     return peak_memory.peak_of_calls(_step(model, *_synthetic_batch(case, device)), device, baseline)
 
 
-def _step(model: Any, inputs: Tensor, samples: Callable[[], list[Any]]) -> Callable[[], dict[str, float]]:
-    """Return one training step as a call, which returns what is logged about positives."""
+def distilled_step(case: StepCase, threads: int | None = None) -> Callable[[], dict[str, float]]:
+    """Return the distilled step of a case as a call, which returns its losses and observations by name.
+
+    Args:
+        case: the row.
+        threads: CPU threads; None: torch's choice.
+    """
+    device = prepare_process(threads)
+    return _step(_models(case, device)[1], *_synthetic_batch(case, device), logged="")
+
+
+def _step(
+    model: Any, inputs: Tensor, samples: Callable[[], list[Any]], logged: str = "positives"
+) -> Callable[[], dict[str, float]]:
+    """Return one training step as a call, which returns the logged values whose names contain `logged`."""
     optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=1e-6)
 
     def step() -> dict[str, float]:
@@ -125,7 +138,7 @@ def _step(model: Any, inputs: Tensor, samples: Callable[[], list[Any]]) -> Calla
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         optimizer.step()
-        return {key: float(value) for key, value in log.items() if "positives" in key}
+        return {key: float(torch.as_tensor(value).detach()) for key, value in log.items() if logged in key}
 
     return step
 

@@ -91,6 +91,14 @@ def test_many_runs_are_summarised_unless_all_is_given(shell: Shell) -> None:
     assert shell.run("plan", "-v", data=True).count("-> new") == 251
 
 
+def test_trackers_are_checked_and_named_before_a_launch(shell: Shell) -> None:
+    words = ("--where", "dry", "--no-forward", "--track")
+    assert "tracked by tensorboard, wandb:papers" in shell.run("submit", *words, "tensorboard,wandb:papers", data=True)
+    refused = CliRunner().invoke(app, ["submit", str(shell.definition), "--runs", str(shell.runs), *words, "mlflov"])
+    assert "did you mean 'mlflow'?" in str(refused.exception)
+    assert not (shell.runs / "tracking").exists()
+
+
 def test_status_of_what_was_submitted_from_another_shell(shell: Shell) -> None:
     assert "-> new" in shell.submit()
     found = json.loads(shell.run("status", "--json"))

@@ -98,7 +98,7 @@ def test_mlflow_finds_its_run_again(folder: RunFolder) -> None:
     ("state", "facts", "status"),
     [("failed", {"reason": "nan at 5", "failure_class": "nan"}, "FAILED"), ("waiting", {"reason": "TERM"}, "KILLED")],
 )
-def test_mlflow_has_the_state_of_a_failure(folder: RunFolder, state: str, facts: dict[str, str], status: str) -> None:
+def test_mlflow_has_the_state_of_a_failure(folder: RunFolder, state: str, facts: dict[str, Any], status: str) -> None:
     track(folder, f"mlflow:{folder.path.parent / 'elsewhere'}", 0, range(1, 3), state, **facts)
     (run,) = mlflow_runs((folder.path.parent / "elsewhere").as_uri())
     assert run.info.status == status

@@ -300,10 +300,12 @@ def test_two_processes_train_and_evaluate_one_run(tiny_store: TinyStore, teacher
     schedule = {"name": "smoke", "values": {"iterations": 6, "batch": 4, "val_interval": 3}}
     folder = tiny_store.create_run(method=ICOD, teachers={"classifier": teacher.id}, seed=8, schedule=schedule)
     words = ["train", str(folder.path), "--runs", str(tiny_store.runs), "--data", str(tiny_store.data), "--quiet"]
+    words += ["--track", "tensorboard"]
     done = run_forked([sys.executable, "-c", TORCHRUN, *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert folder.read_status()["state"] == "done"
-    assert done.stdout.count("TIDE dAP") == 1  # rank 0 alone prints
+    assert done.stdout.count("TIDE dAP") == 1  # rank 0 alone prints, and tracks
+    assert len(list((tiny_store.runs / "tracking" / "tensorboard" / folder.id).iterdir())) == 1
     card = load_card("scenes", tiny_store.data)
     truth = load_ground_truth(card, folder)
     result, detections = evaluate_detector(Config.fromfile(folder.config), folder.student, card, truth, "cpu")

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from c2d.core.errors import InputError
-from sweeps.definition.profile import Hours, Profile, Size, load_profile, profile_names, store_profile, stored_profile
+from sweeps.definition.profile import (
+    Hours,
+    Profile,
+    Size,
+    load_profile,
+    profile_names,
+    store_profile,
+    stored_profile,
+    tracked_by,
+)
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -126,6 +135,20 @@ def test_hours_are_not_cut_at_the_default_limit_of_retries(tmp_path: Path) -> No
     file = tmp_path / "lab.yaml"
     file.write_text("hours: {large: 100}")
     assert load_profile(str(file)).limit_min("large") == 6000
+
+
+def test_trackers_of_a_profile_and_of_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "lab.yaml"
+    file.write_text("track: ['tensorboard:logs', wandb]")
+    profile = load_profile(str(file))
+    assert profile.track == [f"tensorboard:{tmp_path}/logs", "wandb"]  # a job starts in another folder
+    store_profile(tmp_path, "demo", tracked_by(profile, ["mlflow"]))
+    assert stored_profile(tmp_path, "demo", "lab").track == ["mlflow"]  # a retry keeps what --track named
+    assert tracked_by(profile, None) == profile
+    file.write_text("track: [wandv]")
+    with pytest.raises(InputError, match="unknown tracker 'wandv'; did you mean 'wandb'"):
+        load_profile(str(file))
 
 
 def test_the_profile_of_a_submission_is_stored(tmp_path: Path) -> None:

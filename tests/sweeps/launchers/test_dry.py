@@ -20,7 +20,9 @@ from tests.sweeps.fake_slurm.control import FakeSlurm
 
 pytest.importorskip("submitit")
 
-PROFILE = Profile(name="lab", gpus=2, hours=Hours(small=3), mem_gb=20, array_cap=4)
+PROFILE = Profile(
+    name="lab", track=["tensorboard", "wandb:papers"], gpus=2, hours=Hours(small=3), mem_gb=20, array_cap=4
+)
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +65,7 @@ def test_arrays_runs_dependencies_and_scripts_of_a_sweep(tmp_path: Path) -> None
     assert messages[0] == (
         "dry run, nothing is written or submitted: 4 runs of demo in 2 job arrays, at most 4 at once (profile lab)"
     )
+    assert messages[1] == "tracked by tensorboard, wandb:papers"
     assert "JOB1  1 run, 1 at once, 3 h, 20 GB, 2 GPUs each" in messages
     assert "JOB2  3 runs, 3 at once, 3 h, 20 GB, 2 GPUs each, starts afterok:JOB1" in messages
     assert [line.split() for line in messages if line.startswith("  JOB")] == [

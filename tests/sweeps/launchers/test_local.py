@@ -224,11 +224,12 @@ def test_environment_of_a_run(local_store: LocalStore, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     teach, one, two = local_store.run("teacher"), local_store.run("one"), local_store.run("two")
     tasks = [Task(teach), Task(one, after=("teacher",)), Task(two, after=("teacher",))]
-    assert local_store.launch(*tasks, workers=4, environment={"MINE": "1"}, download=True, tmp="/scratch") == 0
+    more: dict[str, Any] = {"workers": 4, "environment": {"MINE": "1"}, "track": ["tensorboard", "mlflow"]}
+    assert local_store.launch(*tasks, download=True, tmp="/scratch", **more) == 0
     first, second = starts(teach)[0], starts(one)[0]
     assert first["words"] == [
         "--data", str(local_store.runs.parent / "data"), "--threads", "4", "--workers", "3", "--download",
-        "--tmp", "/scratch",
+        "--tmp", "/scratch", "--track", "tensorboard", "--track", "mlflow",
     ]  # fmt: skip
     assert second["words"] == first["words"]
     seen = second["env"]

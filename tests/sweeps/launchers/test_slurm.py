@@ -71,7 +71,7 @@ def test_25_cells_and_a_max_array_size_of_10_are_three_arrays(fake: FakeSlurm, s
 
 
 def test_records_of_runs_and_submission(fake: FakeSlurm, store: Path) -> None:
-    launch(request(store, *tasks(store, 3), array_cap=2))
+    launch(request(store, *tasks(store, 3), array_cap=2, track=["wandb:papers"]))
     job = read_job(RunFolder(store / "run2"))
     assert job is not None
     assert (job.where, job.state, job.job, job.task) == ("slurm", "submitted", "100_2", 2)
@@ -85,6 +85,7 @@ def test_records_of_runs_and_submission(fake: FakeSlurm, store: Path) -> None:
     assert (facts["job"], facts["tasks"], facts["throttle"]) == ("100", 3, 2)
     delayed = pickle.loads((folder / "task_1.pkl").read_bytes())
     assert (delayed.function.run, delayed.function.data) == (str(store / "run1"), str(store.parent / "data"))
+    assert delayed.function.track == ("wandb:papers",)
     assert (delayed._timeout_min, delayed._timeout_countdown) == (240, 10**6)
     assert submission.active_arrays(store, "demo") == [("100", 2)]
 

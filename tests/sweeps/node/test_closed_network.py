@@ -39,7 +39,8 @@ from c2d.weights import torchvision_weights
 torchvision_weights._hash_prefix = lambda path: None  # the made file is not torchvision's
 from sweeps.node import job
 teacher, student, data, report = sys.argv[1:5]
-for words in ([teacher], [student, "--stop-after", "4"], [student]):
+tracked = [student, "--track", "tensorboard,mlflow", "--track", "wandb"]
+for words in ([teacher], [*tracked, "--stop-after", "4"], tracked):
     sys.argv = ["job", *words, "--data", data, "--threads", "1", "--workers", "1"]
     job.main()
 from c2d.cli.main import main
@@ -96,6 +97,10 @@ def test_jobs_and_reports_need_no_network(tiny_store: TinyStore, tmp_path: Path)
     assert lines == [1, 2, 3, 4, 5, 6]
     assert 0 <= read_json(student.result)["AP"] <= 1
     assert (tmp_path / "report" / "report.html").is_file()
+    assert [path.name for path in runs.glob("tracking/tensorboard/*")] == [student.id]
+    assert len(list(runs.glob("tracking/wandb/offline-run-*"))) == 1
+    assert (next(runs.glob("tracking/mlflow/*/*/metrics/loss/total"))).read_text().count("\n") == 6
+    assert "--track" not in student.log.read_text()  # nothing failed
 
 
 def test_libraries_of_a_job_ask_no_server() -> None:

@@ -130,8 +130,9 @@ def test_a_job_is_pickled_by_reference(folder: RunFolder) -> None:
 
 def test_the_training_gets_the_options_of_the_job(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = training(monkeypatch, lambda *_: {})
-    assert run(folder, workers=3, download=True, stop_after=7) == "run"
+    assert run(folder, workers=3, download=True, stop_after=7, track=("wandb:papers",)) == "run"
     given = {"data": Path("/data"), "workers": 3, "download": True, "quiet": True, "stop_after": 7}
+    given["track"] = ("wandb:papers",)
     assert calls == [{**given, "checkpoint_every": None}]
 
 
