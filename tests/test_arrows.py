@@ -72,6 +72,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.core", "c2d.core.process", "c2d.metrics", "c2d.metrics.protocols", "c2d.data", "c2d.detectors", "c2d.ops",
         "c2d.configs", "c2d.specs", "c2d.weights", "c2d.teachers",
     ),
+    "c2d.evaluation.crops": (
+        "c2d.core", "c2d.data", "c2d.detectors", "c2d.configs", "c2d.specs", "c2d.teachers", "c2d.evaluation",
+    ),
     "c2d.impressions.images": ("c2d.core", "c2d.detectors", "c2d.ops"),
     "c2d.impressions.page": ("c2d.core", "c2d.data", "c2d.data.decoding"),
     "c2d.impressions.sampling": (
@@ -184,7 +187,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.core", "analysis.loading", "analysis.spec", "analysis.tables", "analysis.formats", "analysis.plots",
         "analysis.report", "analysis.comparison",
     ),
-    "analysis.commands": ("c2d.core", "analysis.comparison"),
+    "analysis.browse": (
+        "c2d.core", "c2d.core.process", "c2d.data.decoding", "c2d.metrics", "analysis.loading", "analysis.plots",
+        "analysis.page", "analysis.comparison",
+    ),
+    "analysis.commands": ("c2d.core", "analysis.comparison", "analysis.browse"),
     "analysis": ("c2d.core", "analysis.api", "analysis.report", "analysis.commands"),
     "benchmarks.machine": (),
     "benchmarks.flops": ("c2d.detectors",),
@@ -213,7 +220,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 TORCH_FREE = ("c2d.core", "c2d.markup", "c2d.metrics", "c2d.data", "c2d.specs", "sweeps", "analysis")
 COMMAND_MODULES = ("c2d.cli.commands", "c2d.cli.convert_commands", "c2d.cli.data_commands", "c2d.cli.doctor",
                    "c2d.cli.main", "c2d.__main__", "sweeps.cli", "analysis.cli", "benchmarks.cli",
-                   "analysis.commands.compare_command", "c2d.cli.score_command")  # fmt: skip
+                   "analysis.commands.compare_command", "analysis.commands.browse_command",
+                   "c2d.cli.score_command")  # fmt: skip
 METHOD_FRAME = ("c2d.methods", "c2d.methods.base", "c2d.methods.__main__")  # all other files of the folder are methods
 # The step benchmark of one method, and the method in a synthetic store that reports are tried on.
 NAMES_A_METHOD = ("benchmarks.training.step", "benchmarks.suite.synthetic_run", "benchmarks.hours.hours_check")

@@ -1,7 +1,8 @@
-"""Read the two sides of a comparison: runs, or files of detections, of one ground truth."""
+"""Read the sides of a comparison or of a page: runs, or files of detections, of one ground truth."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,27 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Sides:
+    """One or two sides on the same ground truth.
+
+    Attributes:
+        names: run ids, or names of the files.
+        data: detections of each side.
+        folders: of the runs; None for a file.
+        dataset: name of the data set, or of the file of ground truth.
+        digest: of the data set; "" where no side is a run.
+        targets: file of the ground truth.
+    """
+
+    names: tuple[str, ...]
+    data: tuple[CocoData, ...]
+    folders: tuple[RunFolder | None, ...]
+    dataset: str
+    digest: str
+    targets: Path
+
+
+@dataclass(frozen=True)
 class _Run:
     """What a comparison reads of a finished detector."""
 
@@ -61,17 +83,41 @@ def read_pair(a: Path | str, b: Path | str, targets: Path | str | None, runs: Pa
         InputError: no such run or file, a run without detections, runs of different data sets, files without ground
             truth, or detections that do not fit it.
     """
-    sides = [_run(one, runs) if not _is_file(one) else Path(one) for one in (a, b)]
+    sides = read_sides((a, b), targets, runs)
+    assert same_truth(*sides.data)
+    return Pair(
+        (sides.names[0], sides.names[1]),
+        (sides.data[0], sides.data[1]),
+        sides.dataset,
+        read_file_names(sides.targets),
+    )
+
+
+def read_sides(given: Sequence[Path | str], targets: Path | str | None, runs: Path | str | None) -> Sides:
+    """Read one or two sides and check that they belong to the same ground truth.
+
+    Args:
+        given: runs or files, as in `read_pair`.
+        targets: as in `read_pair`.
+        runs: the store.
+
+    Raises:
+        InputError: as in `read_pair`.
+    """
+    sides = [_run(one, runs) if not _is_file(one) else Path(one) for one in given]
     found = [one for one in sides if isinstance(one, _Run)]
     if len(found) == 2:
         _check_same_data(*found)
     path = Path(targets) if targets is not None else _stored_targets(found)
     truth = read_targets(path)
-    data = [_detections(one, truth, path) for one in sides]
-    assert same_truth(*data)
-    names = [one.folder.id if isinstance(one, _Run) else one.name for one in sides]
-    dataset = found[0].dataset if found and targets is None else path.name
-    return Pair((names[0], names[1]), (data[0], data[1]), dataset, read_file_names(path))
+    return Sides(
+        tuple(one.folder.id if isinstance(one, _Run) else one.name for one in sides),
+        tuple(_detections(one, truth, path) for one in sides),
+        tuple(one.folder if isinstance(one, _Run) else None for one in sides),
+        found[0].dataset if found and targets is None else path.name,
+        found[0].digest if found else "",
+        path,
+    )
 
 
 def _is_file(given: Path | str) -> bool:
@@ -90,7 +136,7 @@ def _run(given: Path | str, runs: Path | str | None) -> _Run:
         spec, result = _object(folder.spec), _object(folder.result) if folder.result.is_file() else None
         kind = text(required(spec, "kind"), "kind")
         if kind != "detector":
-            raise InputError(f"run {folder.id} is a {kind}; a comparison needs detectors, which have detections")
+            raise InputError(f"run {folder.id} is a {kind}; only detectors have detections")
         if result is None or not folder.is_done:
             raise InputError(
                 f"run {folder.id} is {folder.read_status()['state']} and has no numbers yet; "
