@@ -9,6 +9,7 @@ from typing import Any
 
 from analysis.comparison.sections import Section, html_of, text_of
 from analysis.formats.cell_text import DASH, format_interval, format_number
+from analysis.stats.permutation import ALPHA
 
 FOR_CHECKPOINTS = (
     "This is about these two checkpoints on images like these. Another seed of the same method may give another "
@@ -158,7 +159,7 @@ class Comparison:
         ap = self.overall[0]
         if ap.low is None or ap.high is None or ap.difference is None or ap.p is None:
             return "AP is undefined"
-        shown = f"AP {_signed(ap.difference)} points, 95 % interval {_interval(ap)}, p = {ap.p:.3f}"
+        shown = f"AP {_signed(ap.difference)} points, 95 % interval {_interval(ap)}, p = {_p(ap.p)}"
         if ap.p >= 0.05:
             return f"No difference in AP is shown: {shown}"
         return f"{'B' if ap.difference > 0 else 'A'} has the higher AP: {shown}"
@@ -211,7 +212,7 @@ class Comparison:
                 for one in self.changed[:images]
             ]  # fmt: skip
             yield Section(
-                f"Images with the largest change, {len(rows)} of {len(self.changed)}",
+                f"Images with the largest change, {len(rows)} of {len(self.changed):,}",
                 ("image", "errors A", "errors B", "B − A", "only A finds", "only B finds"), rows,
                 "Errors are objects that were not found, and false positives, at the scores above.",
             )  # fmt: skip
@@ -219,10 +220,10 @@ class Comparison:
     def _objects(self) -> Section:
         only_a = sum(one.found_by == "a" for one in self.flipped)
         rows = [
-            ["found by both", str(self.both)], ["only by A", str(only_a)],
-            ["only by B", str(len(self.flipped) - only_a)], ["by neither", str(self.neither)],
-            ["false positives of A", str(self.a.false_positives)],
-            ["false positives of B", str(self.b.false_positives)],
+            ["found by both", f"{self.both:,}"], ["only by A", f"{only_a:,}"],
+            ["only by B", f"{len(self.flipped) - only_a:,}"], ["by neither", f"{self.neither:,}"],
+            ["false positives of A", f"{self.a.false_positives:,}"],
+            ["false positives of B", f"{self.b.false_positives:,}"],
         ]  # fmt: skip
         at = "; ".join(f"{mark}: {_threshold(side)}" for mark, side in (("A", self.a), ("B", self.b)))
         return Section(f"Objects, found from IoU {self.iou:g} on", (), rows, f"Detections that count: {at}.")
@@ -231,10 +232,16 @@ class Comparison:
 def _changes(title: str, changes: Sequence[Change], note: str) -> Section:
     rows = []
     for one in changes:
-        p = one.reason if one.p is None else f"{one.p:.3f}"
+        p = one.reason if one.p is None else _p(one.p)
         difference = DASH if one.difference is None else _signed(one.difference)
         rows.append([one.name, _points(one.a), _points(one.b), difference, _interval(one), p])
     return Section(title, ("", "A", "B", "B − A", "95 % interval", "p"), rows, note)
+
+
+def _p(value: float) -> str:
+    """Three digits, more where a value beside 0.05 would read as 0.050."""
+    text = f"{value:.3f}"
+    return text if float(text) != ALPHA else f"{value:.5f}"
 
 
 def _points(value: float | None) -> str:

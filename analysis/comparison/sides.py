@@ -201,9 +201,10 @@ def _check_recorded(run: _Run, data: CocoData) -> None:
     path = run.folder.detections
     try:
         recorded = number(required(run.result, "AP"), "AP", 0, 1)
+        sizes = {key: number(optional(run.result, key), key, 0) for key in data.sizes}
     except FormatError as error:
         raise InputError(f"{run.folder.result} cannot be used: {error}; evaluate the run again") from None
-    if problem := evaluation_mismatch(run.result, data.sizes):
+    if problem := evaluation_mismatch(sizes, data.sizes):
         raise InputError(f"{path} {problem}")
     [value] = full_set_values([Curves(data)])
     if recorded is not None and not abs(value - recorded) <= _SAME:

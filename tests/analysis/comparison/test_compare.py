@@ -225,7 +225,7 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path):
         ((a, b), {"targets": targets, "seed": -1}, "seed -1"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=message):
-            compare(*arguments, runs=runs.path, **options)  # type: ignore[arg-type]
+            compare(*arguments, runs=runs.path, **options)
     result = json.loads((runs.path / "two-s0" / "result.json").read_text())
     atomic_write_json(runs.path / "two-s0" / "result.json", {**result, "AP": 0.9})
     with pytest.raises(InputError, match=r"gives AP 0.*result.json has 0.9000: not one evaluation"):

@@ -114,6 +114,46 @@ def _coco(folder: Path) -> Parse:
     return parse
 
 
+def _scored(folder: Path, changed: str) -> Parse:
+    """Both files of `c2d score`, one of which is the input."""
+    from c2d.metrics.scoring.score_files import score_files
+
+    truth, found = folder / "truth.json", folder / "found.json"
+    box = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9]}
+    objects = [{"id": 1, **box}, {"id": 2, **box, "iscrowd": 1}]
+    truth.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": objects}))
+    found.write_text(json.dumps([{**box, "score": 0.5}]))
+
+    def parse(data: bytes) -> object:
+        (folder / changed).write_bytes(data)
+        return score_files(truth, found)
+
+    return parse
+
+
+def _truth(folder: Path) -> Parse:
+    return _scored(folder, "truth.json")
+
+
+def _results(folder: Path) -> Parse:
+    return _scored(folder, "found.json")
+
+
+def _compared_run(folder: Path) -> Parse:
+    from analysis.comparison.sides import read_pair
+
+    store = _store(folder)
+    path = store / RUN / "result.json"
+    shutil.copytree(FIXTURE / "targets", store / "targets")
+    shutil.copy(FIXTURE / RUN / "detections.json.gz", store / RUN)
+
+    def parse(data: bytes) -> object:
+        path.write_bytes(data)
+        return read_pair(RUN, RUN, None, store)
+
+    return parse
+
+
 def _voc(folder: Path) -> Parse:
     from c2d.data.voc.voc_xml import BadAnnotation, drop_repeated, read_annotation
 
@@ -371,6 +411,27 @@ TARGETS: dict[str, Target] = {
     ),
     "report_spec": Target(
         _report_spec, ("analysis.report.report_spec", "analysis.spec.table_spec", *_YAML), ("analysis/reports/*.yaml",)
+    ),
+    "truth": Target(
+        _truth,
+        (
+            "c2d.metrics.coco_json",
+            "c2d.metrics.coco_data",
+            "c2d.metrics.record_columns",
+            "c2d.metrics.scoring.score_files",
+        ),
+    ),
+    "results": Target(
+        _results,
+        (
+            "c2d.metrics.coco_json",
+            "c2d.metrics.coco_data",
+            "c2d.metrics.record_columns",
+            "c2d.metrics.scoring.score_files",
+        ),
+    ),
+    "compared_run": Target(
+        _compared_run, ("analysis.comparison.sides",), ("tests/fixtures/runs/tiny-retinanet-icod*/result.json",)
     ),
     "coco": Target(
         _coco,
