@@ -2,7 +2,7 @@
 
 Everything is inside: style, script, drawings, data. A content security policy in the file allows no address and no
 script but its own, so that even a text that was not escaped could do nothing. All content is there without the
-script; the script adds sorting, filters, the panel behind a number, and the button for the dark theme.
+script; the scripts add sorting, filters, the panel behind a number, zoom of figures, and the button for the dark theme.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ def render(report: PageContent) -> str:
         keep_trailing_newline=True,
     )
     # Markup: escaping would change the scripts, and the policy allows them by the hash of their text.
-    style = Markup(f"{page_asset('base.css')}\n\n{page_asset('page.css')}")
-    theme, button, script = (Markup(page_asset(name)) for name in ("theme.js", "theme_button.js", "page.js"))
+    style = Markup("\n\n".join(page_asset(name) for name in ("base.css", "page.css", "zoom.css")))
+    theme, button, zoom, script = (
+        Markup(page_asset(name)) for name in ("theme.js", "theme_button.js", "zoom.js", "page.js")
+    )
     columns, same = views.run_columns(report.runs)
     template = environment.get_template("page.html.j2")
     parts = page_budget.PageParts(
@@ -52,8 +54,9 @@ def render(report: PageContent) -> str:
         "style": style,
         "theme": theme,
         "button": button,
+        "zoom": zoom,
         "script": script,
-        "policy": page_policy(theme, button, script),
+        "policy": page_policy(theme, button, zoom, script),
         "commits": {views.short_commit(code): count for code, count in report.commits.items()},
         "triage": views.group_failures(report.failures),
         "run_columns": columns,

@@ -126,6 +126,7 @@ def draw_curves(axes: Axes, lines: pd.DataFrame, x_name: str, series: Sequence[S
         mine = lines[(lines["row"] == one.name) & lines["value"].notna()]
         if mine.empty:
             continue
+        mine = mine[_bends(mine)]
         every = max(len(mine) // 5, 1)
         first = (place * every) // max(len(series), 1)
         axes.plot(mine[x_name], mine["value"], **{**one.line(), "linewidth": 1.0, "markeredgewidth": 0.6},
@@ -134,6 +135,13 @@ def draw_curves(axes: Axes, lines: pd.DataFrame, x_name: str, series: Sequence[S
         if len(known) > 1:
             draw_interval(axes, known[x_name], known["low"], known["high"], one, place, 1, 0.01)
     axes.grid()
+
+
+def _bends(lines: pd.DataFrame) -> Any:
+    """(n,) bool: points that differ from one of their neighbours; a line through the others looks the same."""
+    table = lines[["value", "low", "high"]].to_numpy(float)
+    differs = np.append(True, (np.nan_to_num(table[1:]) != np.nan_to_num(table[:-1])).any(axis=1))
+    return differs | np.append(differs[1:], True)
 
 
 def band_sentence(lines: pd.DataFrame, series: Sequence[Series]) -> str:

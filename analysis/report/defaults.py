@@ -47,6 +47,8 @@ FIGURES = {
     "detections": "Detections on the first validation images",
 }
 NEEDS_BASELINE = ("per_class",)
+ONE_SET = ("f1_threshold", "reliability")
+"""Left out where a sweep has several sets of figures, for which the page has no room."""
 
 
 def default_items(study: Study, sweep: str) -> list[Item]:
@@ -153,11 +155,12 @@ def _teachers(study: Study, sweep: str) -> list[str]:
 def _figures(study: Study, sweep: str, axes: Axes) -> list[Item]:
     name, baseline = name_of_labels([sweep or "runs"]), default_baseline(study, sweep, axes)
     found: list[Item] = []
-    for suffix, addition, where, series in _facets(study, sweep, axes):
+    facets = list(_facets(study, sweep, axes))
+    for suffix, addition, where, series in facets:
         common: dict[str, Any] = {"sweep": sweep, "where": where, "series": series}
         has_baseline = bool(baseline) and set(baseline) <= set(series)
         for kind, title in FIGURES.items():
-            if has_baseline or kind not in NEEDS_BASELINE:
+            if (has_baseline or kind not in NEEDS_BASELINE) and (len(facets) == 1 or kind not in ONE_SET):
                 own = {"kind": kind, "name": f"{name}{suffix}-{kind.replace('_', '-')}", "title": title + addition}
                 found.append(parse({**common, **own, "baseline": baseline if has_baseline else {}}))
     return [*found, *_over_numbers(study, name, sweep, axes, baseline), *_tradeoff(study, name, sweep, axes)]
