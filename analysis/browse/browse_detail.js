@@ -116,7 +116,7 @@
     ] : [];
     body.replaceChildren(
       make("div", { className: "bar" },
-        make("h2", { id: "detail-title", textContent: image.name }),
+        make("h2", { id: "detail-title", textContent: image.name, tabIndex: -1 }),
         make("span", { className: "count", textContent: at < 0 ? "" : `${at + 1} of ${order.length}` }),
         make("span", { className: "bar-end" },
           button("\u2039", "previous", () => go(-1), { title: "previous: k", ariaLabel: "Previous image", disabled: at <= 0 }),
@@ -129,7 +129,9 @@
       make("div", { className: "beside" }, panel(), ...shownRuns.flatMap((run) => [...(shownRuns.length > 1 ? [make("h3", { textContent: `Run ${Browse.letter(run)}` })] : []), make("div", { className: "rows" }, table(run))])));
     mark();
     if (dialog.open) body.querySelectorAll(".picture.large").forEach(placeLabels);
-    if (focus) document.getElementById(focus)?.focus();
+    // Everything was built anew: the focus stays on the same control, else on the title, whose change is read aloud.
+    const again = focus && document.getElementById(focus);
+    if (dialog.open) (again && !again.disabled ? again : document.getElementById("detail-title")).focus({ preventScroll: true });
   };
   const redraw = () => { Browse.writeAddress(); renderDetail(); };
   const switchLayer = (name) => {
@@ -159,7 +161,6 @@
     if (!dialog.open) dialog.showModal(); // labels are placed where they can be measured
     renderDetail();
     dialog.scrollTop = 0;
-    document.getElementById("detail-title").tabIndex = -1;
     document.getElementById("detail-title").focus({ preventScroll: true });
   };
   dialog.addEventListener("close", () => {

@@ -17,7 +17,7 @@ from analysis.browse.page_html import json_text, render_page
 from analysis.browse.teacher_verdicts import TeacherVerdicts, teacher_verdicts
 from analysis.browse.thumbnails import Thumbnail, make_thumbnail
 from c2d.core.errors import InputError
-from c2d.core.regular_file import printable
+from c2d.core.printable import printable_line
 from c2d.core.run_folder import atomic_write_text
 from c2d.metrics.box_verdicts import OBJECT_VERDICTS, VERDICTS
 from c2d.metrics.coco_data import Array
@@ -220,7 +220,7 @@ def _image(
     far = [max([1.0, *(row[side] + row[side + 2] for part in boxes for row in part)]) for side in (0, 1)]
     found: dict[str, Any] = {
         "id": rows.truth.image_ids[image],
-        "name": printable(entry.name) or f"image {rows.truth.image_ids[image]}",
+        "name": printable_line(entry.name) or f"image {rows.truth.image_ids[image]}",
         "w": picture.width or entry.width or math.ceil(far[0]),
         "h": picture.height or entry.height or math.ceil(far[1]),
         "objects": boxes[0],
@@ -240,10 +240,10 @@ def _facts(
     """What the page says about itself and its runs; see `browse_data.js`."""
     truth = source.sets[0].data
     return {
-        "dataset": printable(source.dataset),
+        "dataset": printable_line(source.dataset),
         "runs": [
             {
-                "name": printable(one.detections.name),
+                "name": printable_line(one.detections.name),
                 "score": round(one.score, 4),
                 "f1": None if math.isnan(one.f1) else round(one.f1, 4),
                 "counts": one.counts,
@@ -251,7 +251,7 @@ def _facts(
             }
             for one in sets
         ],
-        "classes": [printable(name) for name in truth.class_names],
+        "classes": [printable_line(name) for name in truth.class_names],
         "kinds": list(VERDICTS),
         "objectKinds": list(OBJECT_VERDICTS),
         "types": list(MAIN),
