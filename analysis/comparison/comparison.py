@@ -196,10 +196,11 @@ class Comparison:
             yield Section("Notes", (), [[f"- {note}"] for note in self.notes])
         yield _changes("AP", self.overall, f"Each row: {self.interval}.")
         together = "The intervals hold all rows together with 95 %; p is adjusted for the number of rows."
-        yield _changes("By size of the objects", self.per_size, together)
+        yield _changes("By size of the objects", self.per_size, together, images=True)
         ranked = sorted(self.per_class, key=lambda one: (one.difference is None, -abs(one.difference or 0.0)))
         hidden = f" {len(ranked) - _MOST_CLASSES} more classes: --json." if len(ranked) > _MOST_CLASSES else ""
-        yield _changes("By class, largest difference first", ranked[:_MOST_CLASSES], f"{together}{hidden}")
+        title = "By class, largest difference first"
+        yield _changes(title, ranked[:_MOST_CLASSES], f"{together}{hidden}", images=True)
         yield _changes(
             f"TIDE: AP lost to each type of error, at IoU {self.iou:g}", self.tide,
             f"Below 0: B loses less to it. {together}",
@@ -229,13 +230,15 @@ class Comparison:
         return Section(f"Objects, found from IoU {self.iou:g} on", (), rows, f"Detections that count: {at}.")
 
 
-def _changes(title: str, changes: Sequence[Change], note: str) -> Section:
+def _changes(title: str, changes: Sequence[Change], note: str, images: bool = False) -> Section:
+    """A table of numbers; `images` adds the column of images with such objects."""
     rows = []
     for one in changes:
         p = one.reason if one.p is None else _p(one.p)
         difference = DASH if one.difference is None else _signed(one.difference)
-        rows.append([one.name, _points(one.a), _points(one.b), difference, _interval(one), p])
-    return Section(title, ("", "A", "B", "B − A", "95 % interval", "p"), rows, note)
+        counts = [f"{one.images:,}"] * images
+        rows.append([one.name, *counts, _points(one.a), _points(one.b), difference, _interval(one), p])
+    return Section(title, ("", *["images"] * images, "A", "B", "B − A", "95 % interval", "p"), rows, note)
 
 
 def _p(value: float) -> str:
