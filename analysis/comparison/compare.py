@@ -102,7 +102,7 @@ def _notes(pair: Pair, per_class: tuple[Change, ...]) -> Iterator[str]:
         )
     few = [one for one in per_class if one.reason and one.a is not None]
     if few:
-        yield f"{len(few)} of {len(per_class)} classes are in too few images for an interval."
+        yield f"Classes without an interval, because they are in too few images: {len(few)} of {len(per_class)}."
     with_some = [set(np.unique(data.dt_image).tolist()) for data in pair.data]
     for mark, mine, other in (("A", with_some[0], with_some[1]), ("B", with_some[1], with_some[0])):
         if len(other) and len(mine & other) < _FEW_DETECTED * len(other):

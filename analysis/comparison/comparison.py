@@ -157,10 +157,12 @@ class Comparison:
     def verdict(self) -> str:
         """One sentence: which of the two has the higher AP, or that no difference is shown."""
         ap = self.overall[0]
-        if ap.low is None or ap.high is None or ap.difference is None or ap.p is None:
-            return "AP is undefined"
+        if ap.difference is None:
+            return "AP is undefined: the ground truth has no objects"
+        if ap.p is None:
+            return f"AP {_signed(ap.difference)} points, without an interval: objects {ap.reason}"
         shown = f"AP {_signed(ap.difference)} points, 95 % interval {_interval(ap)}, p = {_p(ap.p)}"
-        if ap.p >= 0.05:
+        if ap.p >= ALPHA:
             return f"No difference in AP is shown: {shown}"
         return f"{'B' if ap.difference > 0 else 'A'} has the higher AP: {shown}"
 

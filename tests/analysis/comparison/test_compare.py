@@ -132,7 +132,8 @@ def test_flips_by_paper_and_pencil():
     assert rows == [(1, 0, 2, 2, 1, 0), (2, 2, 0, -2, 0, 1), (5, 0, 1, 1, 0, 0)]
     assert found.per_class[1] == Change("b", None, None, None, None, None, None, 0, "no objects")
     assert found.per_class[0].reason == "in 3 images: too few"
-    assert "1 of 2 classes are in too few images for an interval." in found.notes
+    assert "Classes without an interval, because they are in too few images: 1 of 2." in found.notes
+    assert found.verdict.endswith("without an interval: objects in 3 images: too few")
     text = found.text()
     assert "one.jpg" in text
     assert "in 3 images: too few" in text
