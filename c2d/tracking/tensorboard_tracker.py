@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +38,19 @@ class TensorBoardTracker:
     def __init__(self, option: TrackerOption, store: RunStore) -> None:
         self.folder = option.local_folder(store) or store.tracking
         self._earlier: list[Path] = []
-        self._writer: Any = None
+        self._file: Any = None
+        self._records = BytesIO()
 
     def open(self, run: TrackedRun) -> None:
         """Make the file of this attempt, with the parameters of the run."""
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.plugins.hparams import metadata, plugin_data_pb2
-        from tensorboard.summary.writer.record_writer import RecordWriter
 
         place = self.folder / run.folder.id
         place.mkdir(parents=True, exist_ok=True)
         self._earlier = sorted(place.glob(f"{PREFIX}*"))
         name = f"{PREFIX}{time.time():017.6f}.{socket.gethostname()}.{os.getpid()}"
-        self._writer = RecordWriter((place / name).open("wb"))
+        self._file = (place / name).open("wb", buffering=0)
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
         self._write(Event(wall_time=time.time(), step=0, session_log=SessionLog(status=SessionLog.START)))
         start = plugin_data_pb2.SessionStartInfo(group_name=run.folder.id, start_time_secs=time.time())
@@ -65,7 +66,7 @@ class TensorBoardTracker:
         self._hparams(metadata.SESSION_START_INFO_TAG, session_start_info=start)
         self._text("run/spec", _table(run.params))
         self._text("run/tags", _table(run.tags))
-        self._writer.flush()
+        self._flush()
 
     def log(self, points: Sequence[Point]) -> None:
         """Append points; TensorBoard shows them when it reads the file again."""
@@ -75,7 +76,7 @@ class TensorBoardTracker:
         for point in points:
             values = [Summary.Value(tag=name, simple_value=value) for name, value in point.values.items()]
             self._write(Event(wall_time=point.time_s, step=point.step, summary=Summary(value=values)))
-        self._writer.flush()
+        self._flush()
         self._remove_earlier()
 
     def finish(self, outcome: Outcome) -> None:
@@ -93,14 +94,30 @@ class TensorBoardTracker:
         status = statuses[outcome.state != FINISHED]
         end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
         self._hparams(metadata.SESSION_END_INFO_TAG, session_end_info=end)
-        self._writer.close()
+        self._flush()
+        self._file.close()
         self._remove_earlier()
 
     def abandon(self) -> None:
         """Leave the file as it is: TensorBoard reads one that has no end."""
 
     def _write(self, event: Any) -> None:
-        self._writer.write(event.SerializeToString())
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        RecordWriter(self._records).write(event.SerializeToString())
+
+    def _flush(self) -> None:
+        """Append all records, or none: behind a part of one, which a full disk leaves, TensorBoard reads nothing."""
+        data, place = self._records.getvalue(), self._file.tell()
+        self._records = BytesIO()
+        try:
+            written = self._file.write(data)
+            if written < len(data):
+                self._file.write(data[written:])  # which raises the reason
+        except OSError:
+            self._file.truncate(place)
+            self._file.seek(place)
+            raise
 
     def _hparams(self, tag: str, **content: Any) -> None:
         from tensorboard.compat.proto.event_pb2 import Event

@@ -7,6 +7,7 @@ resumes the run of that id and is sent what it does not have.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -31,6 +32,7 @@ SHOWN_TAGS = ("dataset", "student", "method")
 SERVICE, SERVICE_VARIABLE = "wandb-core", "WANDB_SERVICE"
 """Name of the process that W&B starts, which writes and uploads, and the variable with its address."""
 TEARDOWN_S = 1.0
+LEAST_FREE_BYTES = 2**16
 
 
 class WandbTracker:
@@ -92,6 +94,7 @@ class WandbTracker:
         for point in points:
             if point.step >= self._first_step:
                 self._run.log({**point.values, "_timestamp": point.time_s}, step=point.step)
+        self._check_disk()
         self._remove_earlier()
 
     def finish(self, outcome: Outcome) -> None:
@@ -106,9 +109,10 @@ class WandbTracker:
         if outcome.state == INTERRUPTED:
             self._run.mark_preempting()
         self._run.finish(exit_code=0 if outcome.state == FINISHED else 1)
-        self._remove_earlier()
         if self._owns_service:
             wandb.teardown(exit_code=0)
+        self._check_disk()
+        self._remove_earlier()
 
     def abandon(self) -> None:
         """Kill W&B's process, for which Python would otherwise wait when it exits."""
@@ -122,6 +126,15 @@ class WandbTracker:
         end.start()
         end.join(TEARDOWN_S)
 
+    def _check_disk(self) -> None:
+        """Check that the disk is not full: W&B's process does not report it.
+
+        Raises:
+            OSError: it is.
+        """
+        if shutil.disk_usage(self.folder).free < LEAST_FREE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
+
     def _remove_earlier(self) -> None:
         for path in self._earlier:
             shutil.rmtree(path, ignore_errors=True)
@@ -130,7 +143,7 @@ class WandbTracker:
 
 def _teardown() -> None:
     package: Any = sys.modules.get("wandb")
-    with suppress(Exception):
+    with suppress(Exception, SystemExit):  # the latter with the exit code of the process
         package.teardown(exit_code=0)
 
 

@@ -13,6 +13,13 @@ import pytest
 
 from c2d.core.job_file import append_attempt
 from c2d.core.run_folder import RunFolder
+from c2d.core.store_folder import RunStore
+from c2d.tracking import wandb_tracker
+from c2d.tracking.tensorboard_tracker import TensorBoardTracker
+from c2d.tracking.tracked_run import read_tracked_run
+from c2d.tracking.tracker import Point
+from c2d.tracking.tracker_option import TrackerOption
+from c2d.tracking.wandb_tracker import WandbTracker
 from tests.c2d.tracking.read_back import mlflow_curves, mlflow_runs, tensorboard_curves, wandb_file
 from tests.c2d.tracking.tracked_folder import ID, begin_attempt, new_run, track
 from tests.test_arrows import ROOT
@@ -77,6 +84,47 @@ def test_tensorboard_discards_what_a_killed_attempt_left(folder: RunFolder) -> N
     old.write_bytes(copy)
     curves, _ = tensorboard_curves(place)
     assert curves["loss/total"] == SIX
+
+
+class FullDisk:
+    """A file that takes `room` bytes more, as on a disk that becomes full within a write."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self.file, self.room = file, room
+
+    def write(self, data: bytes) -> int:
+        if not self.room:
+            raise OSError(28, "No space left on device")
+        taken = int(self.file.write(data[: self.room]))
+        self.room -= taken
+        return taken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+def test_a_full_disk_leaves_files_of_tensorboard_readable(folder: RunFolder) -> None:
+    store = RunStore(folder.path.parent)
+    tracker = TensorBoardTracker(TrackerOption("tensorboard"), store)
+    tracker.open(read_tracked_run(folder))
+    tracker.log([Point(1, 1.0, {"loss/total": 1.0})])
+    file = tracker._file
+    tracker._file = FullDisk(file, room=20)
+    with pytest.raises(OSError, match="No space left"):
+        tracker.log([Point(2, 2.0, {"loss/total": 2.0})])
+    tracker._file = file  # somebody frees space
+    tracker.log([Point(3, 3.0, {"loss/total": 3.0})])
+    curves, _ = tensorboard_curves(store.tracking / "tensorboard" / ID)
+    assert curves["loss/total"] == [(1, 1.0), (3, 3.0)]
+
+
+def test_wandb_reports_a_full_disk(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own process keeps quiet about one."""
+    monkeypatch.setattr(wandb_tracker, "LEAST_FREE_BYTES", 2**62)
+    store = RunStore(folder.path.parent)
+    store.tracking.mkdir()
+    with pytest.raises(OSError, match="No space left"):
+        WandbTracker(TrackerOption("wandb"), store).log([])
 
 
 def test_mlflow_finds_its_run_again(folder: RunFolder) -> None:
