@@ -1,4 +1,4 @@
-"""`python -m tests.c2d.support_table`: write docs/students.md and README's table, which method teaches which students.
+"""`python -m tests.c2d.support_table`: write docs/students.md, which method teaches which students.
 
 A cell is one training step of a small student of that family under one method: noise images with boxes, a teacher of
 the same config with other weights, an untrained classifier. A pair that c2d refuses before the first batch is refused
@@ -30,9 +30,6 @@ from c2d.teachers.networks import build_network
 from tests.c2d.methods.training_set import samples_like
 
 PAGE = Path(__file__).parents[2] / "docs" / "students.md"
-README = PAGE.parents[1] / "README.md"
-BEGIN, END = "<!-- students: made by `make students` -->", "<!-- end of students -->"
-"""Lines of README around its table."""
 BASELINE = "baseline"
 WRONG_FAMILY = " does not teach "
 """In the message for a family that is not in a method's DETECTORS."""
@@ -174,25 +171,6 @@ def rows_of(text: str) -> list[dict[str, str]]:
     return [dict(zip(table[0], row, strict=True)) for row in table[2:]]
 
 
-def short_table(text: str) -> str:
-    """Return README's table: families with the same outcomes share a row.
-
-    Args:
-        text: of docs/students.md.
-    """
-    columns = (BASELINE, "ICOD", "neck methods", "head methods")
-    families: dict[tuple[str, ...], list[str]] = {}
-    for row in rows_of(text):
-        families.setdefault(tuple(row[column] for column in columns), []).append(row["family"])
-    return _table(["student family", *columns], [[", ".join(names), *found] for found, names in families.items()])
-
-
-def with_short_table(readme: str, text: str) -> str:
-    """Return README with its table of students made again from docs/students.md (`text`)."""
-    before, rest = readme.split(BEGIN, 1)
-    return f"{before}{BEGIN}\n{short_table(text)}\n{END}{rest.split(END, 1)[1]}"
-
-
 def _table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
@@ -215,4 +193,3 @@ def _network(name: str, seed: int, classes: tuple[str, ...]) -> Any:
 if __name__ == "__main__":
     made = page([cell for student in STUDENTS for cell in measure(student)])
     PAGE.write_text(made, encoding="utf-8")
-    README.write_text(with_short_table(README.read_text(encoding="utf-8"), made), encoding="utf-8")

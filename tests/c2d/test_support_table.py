@@ -18,14 +18,6 @@ def rows(heading: str) -> dict[str, dict[str, str]]:
     return {row["family"]: row for row in support_table.rows_of(part)}
 
 
-def test_the_readme_has_the_pages_outcomes() -> None:
-    readme, text = (path.read_text(encoding="utf-8") for path in (support_table.README, support_table.PAGE))
-    assert support_table.with_short_table(readme, text) == readme
-    shown = support_table.rows_of(readme.split(support_table.BEGIN, 1)[1])
-    families = [name for row in shown for name in row["student family"].split(", ")]
-    assert sorted(families) == sorted(rows("# Students"))
-
-
 def test_every_family_and_every_method_is_in_the_page() -> None:
     every = rows("## Every method")
     assert set(rows("# Students")) == set(every) == {*DENSE_FAMILIES, *ROI_FAMILIES, *QUERY_FAMILIES}
