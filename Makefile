@@ -16,7 +16,7 @@ test-cluster test-web: export OMP_NUM_THREADS ?= 2
 test trust test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test smoke students freeze simulate trust test-cluster test-web lint format pins lock audit clean
+.PHONY: help venv demo test smoke students freeze simulate trust test-cluster test-web wheel lint format pins lock audit clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ test-web: $(READY) ## tests with a real browser and real LaTeX
 
 smoke: $(READY) ## every cell of every sweep for two steps on generated images (minutes; ARGS="icod-students" for one)
 	$(BIN)/python -m c2d sweep smoke --report $(ARGS)
+
+wheel: $(READY) ## build the wheel and try it: a report without torch, a training with it
+	@bash .ci/wheel $(BIN)/python
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

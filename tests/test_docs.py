@@ -223,7 +223,7 @@ def test_figures_failures_profiles_and_extras_are_listed() -> None:
     assert first_cells(section("docs/sweeps.md", "## 5.", "\n## ")) == set(FAILURE_CLASSES)
     assert f"\n{FAILURE_CLASSES['nan'].suggestion}\n" in (ROOT / "docs/sweeps.md").read_text(encoding="utf-8")
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert first_cells(section("docs/install.md", "## With pip", "`timm")) == {"none", *extras}
+    assert first_cells(section("docs/install.md", "## With pip or uv", "`timm")) == {"none", *extras}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
