@@ -56,21 +56,19 @@ def fit_columns(columns: Sequence[Column], width: int) -> list[tuple[Column, int
     return [(column, widths[column.key]) for column in columns if column.key in widths]
 
 
-def allot_lines(wanted: Sequence[int], least: Sequence[int], lines: int) -> list[int]:
-    """Return how many lines each list gets: first its least number, then the rest in the given order.
+def allot_lines(wanted: Sequence[int], steps: Sequence[Sequence[int]], lines: int) -> list[int]:
+    """Return how many lines each list gets: step by step as many as a step has for it, then the rest in their order.
 
     Args:
         wanted: lines that each list could use.
-        least: lines that each gets before another gets more.
-        lines: of all together. Where even the least do not fit, the first lists get them.
+        steps: lines that each list gets before another gets more, rising.
+        lines: of all together.
     """
-    given = []
+    given = [0] * len(wanted)
     left = max(0, lines)
-    for want, low in zip(wanted, least, strict=True):
-        given.append(min(want, low, left))
-        left -= given[-1]
-    for place, want in enumerate(wanted):
-        more = min(want - given[place], left)
-        given[place] += more
-        left -= more
+    for step in (*steps, wanted):
+        for place, most in enumerate(step):
+            more = max(0, min(most, wanted[place], given[place] + left) - given[place])
+            given[place] += more
+            left -= more
     return given

@@ -22,7 +22,7 @@ def loss_text(row: WatchRow) -> str:
     """Return the last loss with three digits; "-" for none, "NaN" for one that was not finite."""
     if row.loss is None:
         return "-"
-    return f"{row.loss:.3g}" if math.isfinite(row.loss) else "NaN"
+    return f"{row.loss:#.3g}".rstrip(".") if math.isfinite(row.loss) else "NaN"
 
 
 def score_text(row: WatchRow) -> str:
@@ -40,19 +40,28 @@ def step_text(row: WatchRow) -> str:
 
 
 def left_text(row: WatchRow, now: float) -> str:
-    """Return the time to the last iteration, what a running run does before and after its steps, or when it ended.
+    """Return the time to the last iteration, what a run does before and after its steps, or when it ended.
+
+    Of a run with an old heartbeat it is the age of that.
 
     Args:
         now: seconds since the epoch.
     """
     if row.state in ("done", "failed"):
         # Clocks of nodes differ: an end in the future was a moment ago.
-        return "-" if row.ended is None else f"{duration_text(max(0.0, now - row.ended))} ago"
+        return "-" if row.ended is None else f"{_largest_unit(max(0.0, now - row.ended))} ago"
+    if row.is_stale:
+        return f"silent {_largest_unit(row.heartbeat_age_s)}"
     if row.state != "running":
         return row.state
     if row.stage not in ("", "fit") and (row.left_s is None or row.iteration in (None, 0, row.iterations)):
         return row.stage
     return duration_text(row.left_s)
+
+
+def _largest_unit(seconds: float | None) -> str:
+    """Return a duration without its smaller unit: `2 h` for 2 h 40 min."""
+    return " ".join(duration_text(seconds).split()[:2])
 
 
 def place_text(row: WatchRow) -> str:

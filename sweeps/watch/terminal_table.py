@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MANY_LINES = 10_000
 """Height of an output that is no screen."""
 WARNING_LINES, WAITING_LINES = 3, 3
+LINES = ((2, 1, 0), (4, 3, 2))
+"""Lines of running, failed and finished runs on a low screen: what each list gets before another gets more."""
 
 
 class WatchTable:
@@ -95,7 +97,7 @@ def _sweep_lines(sweep: SweepView, width: int, height: int, signs: Signs, now: f
         # One line for the titles, one between this sweep and the next.
         room = height - len(top) - len(bottom) - 2
         wanted = [len(rows) + (total > len(rows)) for rows, total in zip(lists, totals, strict=True)]
-        given = allot_lines(wanted, (4, 3, 2), room)
+        given = allot_lines(wanted, LINES, room)
         yield from row_lines(lists, totals, given, sweep, width, signs, now)
     yield from bottom
     yield Text("")

@@ -103,19 +103,8 @@ def _table(sweep: SweepView, rows: Sequence[WatchRow], now: float) -> str:
     # Labels of a run without a cell stand in the first column alone.
     axes = sweep.axes or ("run",)
     hours = "GPU hours" if sweep.unit == "GPU hours" else "hours"
-    titles = [
-        "state",
-        *axes,
-        "seed",
-        "iteration",
-        "loss curve",
-        "loss",
-        _score_title(rows),
-        "step",
-        "left",
-        hours,
-        "where or why",
-    ]
+    numbers = ("seed", "iteration", "loss curve", "loss", _score_title(rows), "step", "left or ended", hours)
+    titles = ["state", *axes, *numbers, "where or why"]
     head = "".join(
         f'<th scope="col" aria-sort="none"><button type="button">{escape(title)}</button></th>' for title in titles
     )
