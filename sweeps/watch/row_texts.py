@@ -14,8 +14,10 @@ def label_text(row: WatchRow) -> str:
 
 
 def progress_text(row: WatchRow) -> str:
-    """Return done and planned iterations, `300/450`."""
-    return f"{row.iteration or 0}/{row.iterations}" if row.iterations else "-"
+    """Return done and planned iterations, `300/450`; `12/?` in the seconds before status.json has them."""
+    if row.iterations:
+        return f"{row.iteration or 0}/{row.iterations}"
+    return "-" if row.iteration is None else f"{row.iteration}/?"
 
 
 def loss_text(row: WatchRow) -> str:
@@ -54,7 +56,7 @@ def left_text(row: WatchRow, now: float) -> str:
         return f"silent {_largest_unit(row.heartbeat_age_s)}"
     if row.state != "running":
         return row.state
-    if row.stage not in ("", "fit") and (row.left_s is None or row.iteration in (None, 0, row.iterations)):
+    if row.stage not in ("", "fit") and row.iteration in (None, 0, row.iterations):
         return row.stage
     return duration_text(row.left_s)
 

@@ -18,6 +18,8 @@ from sweeps.watch.watch_view import SweepView, WaitingGroup, WatchRow
 
 CURVE_PARTS = 64
 """Means of a loss curve."""
+MOST_PROBLEMS = 5
+"""Files with problems that are named."""
 MOST_RUNNING, MOST_FAILED, MOST_DONE = 120, 80, 80
 """Rows of a sweep that are shown; the counts are of all. Of these runs alone, curves and results are read."""
 
@@ -101,7 +103,7 @@ def _row(run: Mapping[str, Any], folder: RunFolder, axes: Sequence[str], unit: s
         seed="" if cell is None else str(cell.get("seed", "")),
         state=run["state"],
         is_stale=run["stale"],
-        iteration=done_steps if run["iterations"] else None,
+        iteration=done_steps if run["iterations"] or done_steps else None,
         iterations=run["iterations"],
         stage=printable_line(str(run["stage"] or "")) if is_running else "",
         losses=tuple(resampled(history, CURVE_PARTS)),
@@ -154,7 +156,11 @@ def _warnings(summary: Summary) -> tuple[str, ...]:
     if summary["silence"]:
         lines.append(f"SLURM does not answer ({summary['silence']}): what follows is what files recorded before")
     lines += [line for group in summary["pending"] for line in str(group["text"]).splitlines()]
-    lines += [str(problem) for problem in summary["problems"]]
+    problems = [str(problem) for problem in summary["problems"]]
+    lines += problems[:MOST_PROBLEMS]
+    if len(problems) > MOST_PROBLEMS:
+        more = len(problems) - MOST_PROBLEMS
+        lines.append(f"and {more} more files with problems: `c2d sweep status {summary['sweep']}` lists them")
     if summary["retries"]:
         name = summary["sweep"]
         lines.append(f"{summary['retries']} failed runs are retried by `c2d sweep status {name} --watch 30` alone")

@@ -18,7 +18,7 @@ from sweeps.watch.view_of_sweep import sweep_view
 from sweeps.watch.watch_view import SweepView, WatchView
 
 LOAD = 10.0
-"""A pause is at least so many times as long as the reading before it: a store of 50,000 runs is read less often."""
+"""A pause is at least so many times the CPU time of the reading before it: 50,000 runs are read less often."""
 
 
 def _all_rows(rows: list[Row]) -> list[Row]:
@@ -92,7 +92,7 @@ def watch(
     """
     view: WatchView | None = None
     while True:
-        began = time.monotonic()
+        began = time.process_time()
         try:
             view = sweeps.read(clock())
         except (RunError, InputError, OSError) as error:
@@ -103,7 +103,7 @@ def watch(
         if all(sweep.is_at_rest for sweep in view.sweeps) and not view.problem:
             show(view)
             return view
-        pause_s = max(every_s, LOAD * (time.monotonic() - began))
+        pause_s = max(every_s, LOAD * (time.process_time() - began))
         view = replace(view, every_s=pause_s)
         show(view)
         sleep(pause_s)

@@ -140,6 +140,33 @@ def test_eta_of_a_sweep(tmp_path: Path) -> None:
     assert summarize([row(tmp_path, "x", "blocked"), *finished], {}, NOW)["eta_s"] == 0
 
 
+def test_runs_at_once_are_those_of_the_last_minutes(tmp_path: Path) -> None:
+    """Between two runs of a launcher lie some seconds in which fewer run."""
+    ended = [row(tmp_path, f"d{n}", "done", elapsed_s=300, ago_s=10, begun=NOW - 310) for n in range(2)]
+    waiting = [row(tmp_path, f"w{n}", "waiting") for n in range(4)]
+    assert summarize([*ended, *waiting], {}, NOW)["eta_s"] == round(4 * 300 * 310 / (2 * 300), 1)
+    running = [row(tmp_path, f"a{n}", "running", iteration=9, iterations=10, elapsed_s=270) for n in range(3)]
+    assert summarize([*running, *ended, *waiting], {}, NOW)["eta_s"] == (3 * 30 + 4 * 300) / 3
+    ahead = row(tmp_path, "x", "done", elapsed_s=300, ago_s=-9e6, begun=NOW + 8e6)
+    assert summarize([ahead, *waiting], {}, NOW)["eta_s"] == 1200, "a clock that is ahead counts for nothing"
+
+
+def test_a_run_that_begins_is_as_long_as_the_others(tmp_path: Path) -> None:
+    rows = [row(tmp_path, "d", "done", elapsed_s=300), row(tmp_path, "a", "running", elapsed_s=20)]
+    assert summarize(rows, {}, NOW)["eta_s"] == 280
+
+
+def test_the_expected_hours_of_a_sweep(tmp_path: Path) -> None:
+    done = row(tmp_path, "d", "done", elapsed_s=3600)
+    half = row(tmp_path, "a", "running", elapsed_s=1800, iteration=5, iterations=10)
+    found = summarize([done, half, row(tmp_path, "w", "new")], {}, NOW)
+    # Three hours of two GPUs each; a run that was never launched gets as many as the others.
+    assert found["gpu_hours"]["expected"] == 2 * (1 + 1 + 1)
+    assert found["hours"]["expected"] == 3
+    teacher = row(tmp_path, "t", "waiting", kind="teacher")
+    assert summarize([done, teacher], {}, NOW)["hours"]["expected"] is None
+
+
 def test_equal_methods_are_the_better_measure(tmp_path: Path) -> None:
     finished = [row(tmp_path / "1", "icod", "done", elapsed_s=900), row(tmp_path, "fgd", "done", elapsed_s=100)]
     half = row(tmp_path / "2", "icod", "waiting", iteration=10, iterations=20)

@@ -113,9 +113,10 @@ def test_an_end_in_the_future_was_now() -> None:
 
 def test_hostile_names_are_texts() -> None:
     row = replace(RUNNING, labels=(HOSTILE,), place="[red]x[/red]")
-    console = Console(width=120, file=io.StringIO(), force_terminal=True, color_system="standard", highlight=False)
+    file = io.StringIO()
+    console = Console(width=120, file=file, force_terminal=True, color_system="standard", highlight=False)
     console.print(WatchTable(view(sweep(name="[bold]n", axes=("[u]a",), running=(row,)))))
-    text = console.file.getvalue()
+    text = file.getvalue()
     assert "[bold]n" in text
     assert HOSTILE[:20] in text
     assert "[u]a" in text
