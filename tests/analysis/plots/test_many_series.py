@@ -55,6 +55,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "pareto": {},
     "training": BASE,
     "detections": {**BASE, "images": 2, "where": {"model": ["ssd300"]}},
+    "precision_recall": {},
+    "f1_threshold": {},
+    "confusion": {},
+    "reliability": {},
 }
 
 

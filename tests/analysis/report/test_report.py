@@ -51,7 +51,8 @@ def test_the_fixture_gives_everything_and_skips_nothing(fixture_report: tuple[Re
     assert made.skipped == []
     assert made.study.problems == []
     assert [table.name for table in made.tables] == ["tiny", "tiny-errors", "tiny-cost"]
-    figures = ["seeds", "tide", "tide-curves", "iou", "per-class", "training", "detections"]
+    figures = ["seeds", "tide", "tide-curves", "iou", "precision-recall", "f1-threshold", "confusion", "reliability",
+               "per-class", "training", "detections"]  # fmt: skip
     assert [figure.name for figure in made.figures] == [f"tiny-{name}" for name in figures]
     wanted = {"report.html", "runs.csv"}
     wanted |= {f"tables/{table.name}.{end}" for table in made.tables for end in ("tex", "md", "csv", "html", "json")}
