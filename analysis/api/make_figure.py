@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 AUTO = "auto"
-DPI = 220
-"""Of the picture in a notebook, which is shown at half of it."""
+DPI, SHOWN_DPI = 160, 110
+"""Of the picture in a notebook, and of its size there."""
 
 
 def plot(
@@ -136,4 +136,4 @@ def _png(figure: Figure) -> tuple[bytes, dict[str, int]]:
     with paper_style():
         figure.savefig(file, format="png", dpi=DPI)
     width, height = figure.get_size_inches()
-    return file.getvalue(), {"width": round(width * DPI / 2), "height": round(height * DPI / 2)}
+    return file.getvalue(), {"width": round(width * SHOWN_DPI), "height": round(height * SHOWN_DPI)}
