@@ -29,7 +29,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     stubs = folder / "not-installed"
     stubs.mkdir()
     for name in HEAVY:
-        (stubs / f"{name}.py").write_text(f"raise ImportError('{name} is not installed')\n")
+        (stubs / f"{name}.py").write_text(f"raise ModuleNotFoundError('No module named {name}')\n")
     path = [str(stubs), str(ROOT)]
     environment = {
         **{key: value for key, value in os.environ.items() if key != "C2D_RUNS"},

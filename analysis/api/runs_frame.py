@@ -95,7 +95,8 @@ def study_of(runs: pd.DataFrame | str | os.PathLike[str]) -> Study:
             places = [(str(cell["sweep"]), str(cell["role"]), dict(cell["labels"])) for cell in cells]
         except (ValueError, TypeError, KeyError):
             raise InputError(f"{CELLS} of run {row['run']} is {str(row[CELLS])[:60]!r}; load the store again") from None
-        values = {str(key): _value(str(key), value) for key, value in row.items() if not str(key).startswith(AXIS)}
+        given = {str(key): _value(str(key), value) for key, value in row.items() if not str(key).startswith(AXIS)}
+        values = {key: value for key, value in given.items() if value is not None}
         for sweep, role, labels in places:
             named = {AXIS + axis: label for axis, label in labels.items()}
             rows.append({**values, **named, "sweep": sweep, "role": role})
