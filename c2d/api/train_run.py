@@ -22,7 +22,8 @@ Spec = Mapping[str, Any] | str | os.PathLike[str]
 def resolve(spec: Spec, *, runs: str | Path | None = None, data: str | Path | None = None) -> Run:
     """Return the run of a spec: its id and its full spec. Nothing is trained, and torch is not imported.
 
-    Only a file that the spec names by its path (weights, a student's config) is copied into the store.
+    Only what the spec names by its path is written into the store: a copy of weights or of a student's config, and the
+    place of a data set.
 
     Args:
         spec: {key: value} as in SPEC.yaml (docs/spec.md), a YAML file, or a run: its id, the beginning of its id, or

@@ -85,10 +85,8 @@ class Student:
         with mmdet_scope(), torch.no_grad():
             try:
                 item = self._pipeline(is_array)(given)
-            except OSError as error:
-                raise RunError(f"{image} cannot be read: {first_line(error)}; is it an image?", "data") from None
-            except AttributeError:  # mmcv: the decoder returned nothing
-                raise RunError(f"{image} cannot be decoded; is it an image?", "data") from None
+            except (AssertionError, OSError, ValueError) as error:  # mmcv asserts that the decoder returned pixels
+                raise RunError(f"{image} cannot be read: {first_line(error)}; give an image file", "data") from None
             batch = {"inputs": [item["inputs"]], "data_samples": [item["data_samples"]]}
             found = self.model.test_step(batch)[0].pred_instances
         boxes = getattr(found.bboxes, "tensor", found.bboxes).double().cpu().numpy()
