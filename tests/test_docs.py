@@ -70,6 +70,9 @@ def names_of(module: Path) -> dict[str, set[str]]:
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             found.update({target.id: set() for target in targets if isinstance(target, ast.Name)})
+            if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
+                # the public interface of a package, which it imports from the files that define it
+                found.update({name: set() for name in ast.literal_eval(node.value or ast.List([]))})
     return found
 
 

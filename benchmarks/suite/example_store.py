@@ -71,7 +71,7 @@ def _measure(folder: Path, labels: Mapping[str, str], seed: int, truth: Mapping[
 
 def _truth(random: np.random.Generator) -> dict[str, Any]:
     """COCO ground truth of small, medium and large objects; boxes are x, y, w, h in px."""
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for image in range(IMAGES):
         for _ in range(int(random.integers(2, 8))):
             w, h = np.exp(random.uniform(np.log(14), np.log(150), 2))
