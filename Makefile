@@ -16,7 +16,7 @@ test-cluster test-web: export OMP_NUM_THREADS ?= 2
 test trust test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test smoke students freeze simulate trust test-cluster test-web wheel lint format pins lock audit clean
+.PHONY: help venv demo test smoke students freeze simulate trust test-cluster test-web docs docs-outputs wheel lint format pins lock audit clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,17 @@ smoke: $(READY) ## every cell of every sweep for two steps on generated images (
 wheel: $(READY) ## build the wheel and try it: a report without torch, a training with it
 	@bash .ci/wheel $(BIN)/python
 
+# mkdocs-material names the end of its maintenance (May 2027) in every build; the dates of files would differ in each.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: export SOURCE_DATE_EPOCH ?= 0
+docs: $(READY) ## the documentation as a site that needs no network: site/index.html
+	@$(BIN)/python -W ignore -m tests.docs_site commands
+	@$(BIN)/python -m mkdocs build --strict
+	@echo "site/index.html: open it in a browser"
+
+docs-outputs: $(READY) ## run every command of the tutorials, and write what it prints (20 minutes; ARGS=docs/tutorials/train.md)
+	@$(BIN)/python -m tests.docs_site outputs $(ARGS)
+
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -80,4 +91,4 @@ audit: $(READY) ## known vulnerabilities of the locked packages (exit 3: the ind
 	@$(BIN)/python .ci/audit.py $(wildcard constraints/locked-py*.txt)
 
 clean: ## remove .venv and caches; runs and data stay
-	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist c2d_suite.egg-info
+	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site c2d_suite.egg-info

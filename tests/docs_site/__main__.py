@@ -1,0 +1,35 @@
+"""`python -m tests.docs_site commands|outputs [PAGE...]`: write what the site shows of the commands.
+
+commands                 docs/reference/commands.md, from every `--help`
+outputs [PAGE...]        run the commands of pages, and write what they print (minutes; by default all such pages)
+outputs --folder DIR     keep what they make
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tests.docs_site.page_outputs import ROOT, run_pages
+
+TUTORIALS = tuple(ROOT / f"docs/tutorials/{name}.md" for name in ("train", "grid", "report"))
+"""Pages whose commands run one after the other in one folder."""
+
+
+def main() -> None:
+    """Parse the command line, and write pages."""
+    parser = argparse.ArgumentParser(prog="python -m tests.docs_site", description=__doc__)
+    parser.add_argument("what", choices=("commands", "outputs"))
+    parser.add_argument("pages", nargs="*", type=Path)
+    parser.add_argument("--folder", type=Path)
+    chosen = parser.parse_args()
+    if chosen.what == "outputs":
+        run_pages([page.resolve() for page in chosen.pages] or TUTORIALS, chosen.folder)
+        return
+    from tests.docs_site.command_pages import PAGE, commands_page
+
+    PAGE.write_text(commands_page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
