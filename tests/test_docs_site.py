@@ -86,6 +86,8 @@ def test_blocks_of_a_page() -> None:
     assert (file.title, file.body) == ("a.yaml", "key: 1\n")
     assert console.commands == ["c2d train \\\n    a.yaml", "ls"]
     assert console.settings == {"lines": "1...1", "exit": "2"}
+    assert console.recorded
+    assert not console_blocks.blocks(PAGE.replace("old output\n", ""))[1].recorded
     with pytest.raises(ValueError, match="unknown setting of a block: line; known: lines, exit, picture"):
         console_blocks.blocks(PAGE.replace("lines:", "line:"))
 
@@ -130,6 +132,8 @@ def test_a_page_is_run_in_its_folder(tmp_path: Path) -> None:
     assert "$ cat a.yaml\nkey: 1\n$ exit 3\n```\n" in text
     assert console_blocks.marked_digest(text) == console_blocks.digest(text)
     assert (tmp_path / "images" / "b.yaml").read_text(encoding="utf-8") == "key: 1\n"
+    page.write_text(text.replace("exit 3\n", "exit 4\n"), encoding="utf-8")
+    page_outputs.run_page(page, study, {"PATH": "/usr/bin:/bin"}, new=True)  # recorded, so it is not run again
     page.write_text(text.replace("exit: 3", "exit: 0"), encoding="utf-8")
     with pytest.raises(RuntimeError, match="`exit 3` ended with 3, expected 0"):
         page_outputs.run_page(page, study, {"PATH": "/usr/bin:/bin"})

@@ -22,9 +22,10 @@ def main() -> None:
     parser.add_argument("what", choices=("commands", "outputs"))
     parser.add_argument("pages", nargs="*", type=Path)
     parser.add_argument("--folder", type=Path)
-    chosen = parser.parse_args()
+    parser.add_argument("--new", action="store_true")
+    chosen = parser.parse_intermixed_args()
     if chosen.what == "outputs":
-        run_pages([page.resolve() for page in chosen.pages] or TUTORIALS, chosen.folder)
+        run_pages([page.resolve() for page in chosen.pages] or TUTORIALS, chosen.folder, chosen.new)
         return
     from tests.docs_site.command_pages import PAGE, commands_page
 

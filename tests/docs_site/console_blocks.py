@@ -58,6 +58,11 @@ class Block:
             continued = line.endswith("\\")
         return found
 
+    @property
+    def recorded(self) -> bool:
+        """Whether the block has an output already."""
+        return self.title is None and self.body.count("\n") > sum(1 + one.count("\n") for one in self.commands)
+
 
 def blocks(text: str) -> list[Block]:
     """Return the files and the commands of a page, in order.

@@ -36,7 +36,9 @@ def normalised(output: str, folder: Path) -> str:
         output: What a command printed.
         folder: Where it ran.
     """
-    output = output.replace(str(folder), "/home/you/study").replace(str(ROOT), "/home/you/c2d")
+    output = output.replace(str(folder), "/home/you/study").replace(sys.prefix, "/home/you/c2d/.venv")
+    output = output.replace(str(ROOT), "/home/you/c2d")
+    output = output.replace(str(Path.home()), "/home/you")
     output = output.replace(socket.gethostname(), "host")
     output = DATE.sub("DATE", output)
     output = DURATION.sub(lambda match: one_digit(match[1]), output)
@@ -84,13 +86,14 @@ def run_block(block: Block, folder: Path, variables: dict[str, str], seconds: fl
     return text
 
 
-def run_page(page: Path, folder: Path, variables: dict[str, str], seconds: float = 3600) -> None:
+def run_page(page: Path, folder: Path, variables: dict[str, str], new: bool = False, seconds: float = 3600) -> None:
     """Run the commands of one page in a folder, and write the page.
 
     Args:
         page: A page; the last line has its digest.
         folder: Where its files are written and its commands run.
         variables: Environment of the commands.
+        new: Run only blocks that have no output yet, in a folder where the others ran before.
         seconds: Limit of one command.
     """
     text = page.read_text(encoding="utf-8")
@@ -99,7 +102,7 @@ def run_page(page: Path, folder: Path, variables: dict[str, str], seconds: float
         body = block.body
         if block.title is not None:
             (folder / block.title).write_text(body, encoding="utf-8")
-        else:
+        elif not (new and block.recorded):
             body = run_block(block, folder, variables, seconds)
         if "picture" in block.settings:
             source, _, target = block.settings["picture"].partition(" to ")
@@ -107,18 +110,20 @@ def run_page(page: Path, folder: Path, variables: dict[str, str], seconds: float
             shutil.copyfile(folder / source, page.parent / target)
         written += text[end : block.span[0]] + body
         end = block.span[1]
+        page.write_text(written + text[end:], encoding="utf-8")  # kept if a later block fails; the digest comes last
     page.write_text(with_digest(written + text[end:]), encoding="utf-8")
 
 
-def run_pages(pages: Sequence[Path], folder: Path | None = None) -> None:
+def run_pages(pages: Sequence[Path], folder: Path | None = None, new: bool = False) -> None:
     """Run the commands of pages in their order, in one folder.
 
     Args:
         pages: The pages.
         folder: Where they run and what they make stays; a temporary one by default.
+        new: Run only blocks that have no output yet.
     """
     with TemporaryDirectory(prefix="c2d-docs-") as made, TemporaryDirectory(prefix="c2d-docs-") as programs:
         variables = environment(Path(programs))
         for page in pages:
             print(page.relative_to(ROOT), flush=True)
-            run_page(page, folder or Path(made), variables)
+            run_page(page, folder or Path(made), variables, new)

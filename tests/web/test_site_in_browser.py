@@ -19,11 +19,15 @@ PAGES = ("index.html", "coming-from.html", "tutorials/train.html", "reference/ap
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site. Nothing is downloaded to build it."""
     folder = tmp_path_factory.mktemp("site")
+    connections = tmp_path_factory.mktemp("network") / "connections"
+    closed = {"PYTHONPATH": f"{ROOT / 'tests' / 'closed_network'}:{ROOT}", "C2D_CONNECTIONS": str(connections)}
     subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
-        cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, check=True, timeout=300,
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT, env={**os.environ, **closed, "NO_MKDOCS_2_WARNING": "1"}, check=True, timeout=300,
     )  # fmt: skip
+    assert not connections.exists(), connections.read_text(encoding="utf-8")
     return folder
 
 
