@@ -48,21 +48,21 @@ class DetectorCurves:
 
     def class_precision(self, run: str, iou: float) -> Array:
         """Return (K, 101) in 0-1: precision at the recall points; NaN for classes without objects."""
-        return _unpacked(self._of(run, f"class_precision {iou:.2f}"))
+        return _unpacked(self._of(run, f"class_precision {iou:g}"))
 
     def counts(self, run: str, iou: float) -> tuple[Array, Array]:
         """Return true positives and detections, both (K, 101) int32, from each of 101 scores on."""
-        found = self._of(run, f"counts {iou:.2f}")
+        found = self._of(run, f"counts {iou:g}")
         return _unpacked(found["true"]), _unpacked(found["found"])
 
     def calibration(self, run: str, iou: float, min_score: float) -> dict[str, Any]:
         """Return the reliability diagram, see `c2d.metrics.detection_calibration.calibration`."""
-        found: dict[str, Any] = self._of(run, f"calibration {iou:.2f} {min_score:g}")
+        found: dict[str, Any] = self._of(run, f"calibration {iou:g} {min_score:g}")
         return found
 
     def confusion(self, run: str, iou: float, min_score: float) -> Array:
         """Return (K + 1, K + 1) int32 counts, see `c2d.metrics.confusion_matrix`."""
-        return _unpacked(self._of(run, f"confusion {iou:.2f} {min_score:g}"))
+        return _unpacked(self._of(run, f"confusion {iou:g} {min_score:g}"))
 
     def of_runs(self, runs: Iterable[str], read: Callable[[str], Value]) -> tuple[dict[str, Value], list[Problem]]:
         """Return {run: what `read` returns} and the problems of the others, and keep what was computed.
@@ -94,8 +94,8 @@ def _computed(data: CocoData, part: str) -> dict[str, Any]:
     from c2d.metrics.confusion_matrix import confusion_matrix
     from c2d.metrics.detection_calibration import calibration
 
-    usual = (f"class_precision {IOU:.2f}", f"counts {IOU:.2f}", f"calibration {IOU:.2f} 0",
-             f"confusion {IOU:.2f} {MIN_SCORE:g}")  # fmt: skip
+    usual = (f"class_precision {IOU:g}", f"counts {IOU:g}", f"calibration {IOU:g} 0",
+             f"confusion {IOU:g} {MIN_SCORE:g}")  # fmt: skip
     out: dict[str, Any] = {"classes": {"names": data.class_names, "objects": _packed(data.objects_per_class)}}
     there = data.objects_per_class > 0
     means = np.full((len(IOUS), operating_points.RECALLS), np.nan)

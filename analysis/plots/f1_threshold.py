@@ -11,7 +11,6 @@ other images.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -96,24 +95,29 @@ def _lines(row: Row, there: dict[int, tuple[list[str], Array, Array, Array]], no
     }
     lines = []
     for mean, values in of_mean.items():
-        curve = curve_lines(row, "threshold", x, values, part="curve", mean=mean, note=note, **{"class": ""})
-        lines += curve + _best(curve)
-    names = list(dict.fromkeys(name for found in there.values() for name in found[0]))
-    for name in names:
+        same: dict[str, Any] = {"mean": mean, "note": note, "class": ""}
+        lines += curve_lines(row, "threshold", x, values, part="curve", **same)
+        lines += _best(row, x, values, same)
+    for name in dict.fromkeys(name for found in there.values() for name in found[0]):
         of_class = {}
         for seed, (known, objects, true, found) in there.items():
             if name in known:
                 k = known.index(name)
                 of_class[seed] = 100 * f1(true[k], found[k], objects[k])
-        curve = curve_lines(row, "threshold", x, of_class, part="curve", mean="class", note=note, **{"class": name})
-        lines += _best(curve)
+        lines += _best(row, x, of_class, {"mean": "class", "note": note, "class": name})
     return lines
 
 
-def _best(curve: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The point with the largest mean F1, as a line of part "best"; none where nothing has a value."""
-    known = [line for line in curve if math.isfinite(line["value"])]
-    return [{**max(known, key=lambda line: line["value"]), "part": "best"}] if known else []
+def _best(row: Row, x: list[float], values: dict[int, Array], same: dict[str, Any]) -> list[dict[str, Any]]:
+    """The line of the largest mean F1 over seeds; none where nothing has a value."""
+    import numpy as np
+
+    known = [curve for curve in values.values() if np.isfinite(curve).any()]
+    if not known:
+        return []
+    at = int(np.argmax(np.mean(known, axis=0)))
+    best = {seed: curve[at : at + 1] for seed, curve in values.items()}
+    return curve_lines(row, "threshold", [x[at]], best, part="best", **same)
 
 
 def limits(data: pd.DataFrame, spec: Spec) -> Limits:

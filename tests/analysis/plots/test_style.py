@@ -198,7 +198,8 @@ def test_names_find_places_or_none_is_written():
 
 
 def test_every_figure_kind_has_a_spec_data_and_draw(tmp_path: Path):
-    assert list(FIGURES) == ["pareto", "heatmap", "curve", "tide", "tide_curves", "per_class", "iou", "seeds",
+    assert list(FIGURES) == ["pareto", "heatmap", "curve", "tide", "tide_curves", "per_class", "iou",
+                             "precision_recall", "f1_threshold", "confusion", "reliability", "seeds",
                              "training", "detections"]  # fmt: skip
     for kind, module in FIGURES.items():
         assert get_args(module.Spec.model_fields["kind"].annotation) == (kind,)
