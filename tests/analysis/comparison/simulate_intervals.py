@@ -74,11 +74,13 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=500, help="resamples of the images")
     parser.add_argument("--images", type=int, nargs="+", default=IMAGES)
     parser.add_argument("--classes", type=int, nargs="+", default=CLASSES)
+    parser.add_argument("--detectors", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     options = parser.parse_args()
     clock = time.process_time()
     columns = ("AP", "AP50", "AP75", *TABLES)
     print("| detectors | classes | images | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 3) + "|")
-    for name, settings in SETTINGS.items():
+    for name in options.detectors:
+        settings = SETTINGS[name]
         for classes in options.classes:
             named = {"classes": classes, **settings}
             truth = population(named) if settings else {}
