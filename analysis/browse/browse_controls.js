@@ -50,6 +50,14 @@
   }));
   const cls = choice("class", [["", `all ${facts.classes.length} classes`], ...facts.classes.map((name) => [name, name])], "cls");
   const size = choice("size", [["", "all sizes"], ["small", "small, up to 32\u00b2 px"], ["medium", "medium, up to 96\u00b2 px"], ["large", "large"]], "size");
+  const confusion = choice("confusion", [["", "all"]], "confusion");
+  const showConfusions = () => {
+    const found = Browse.confusions();
+    confusion.replaceChildren(make("option", { value: "", textContent: found.length ? "all" : "none at these filters" }), ...found.map(([cls, object, n]) =>
+      make("option", { value: `${cls}-${object}`, textContent: `${Browse.className(cls)} for ${Browse.className(object)}: ${n}` })));
+    confusion.value = state.confusion;
+  };
+  const change = choice("change", [["", "all boxes"], ["A", "found by A alone"], ["B", "found by B alone"]], "change");
   const teacher = choice("teacher", [["", "all boxes"], ["right", "teacher right, student wrong"], ["wrong", "teacher wrong as well"]], "teacher");
   const text = make("input", { id: "text", type: "search", placeholder: "part of a name", autocomplete: "off", spellcheck: false });
   text.addEventListener("input", () => { state.text = text.value; changedSoon(); });
@@ -70,7 +78,7 @@
   reset.addEventListener("click", resetAll);
   byId("reset-here").addEventListener("click", resetAll);
   fields.append(group("Show", views), ...(two ? [group("Boxes of run", runChips)] : []), field("Sort by", sort), group("Type", types),
-    field("Class", cls), field("Size", size), ...(facts.teacher ? [field("Teacher", teacher)] : []), ...sliders, field("File name", text), reset);
+    field("Class", cls), field("Size", size), field("Confusion", confusion), ...(two ? [field("Objects", change)] : []), ...(facts.teacher ? [field("Teacher", teacher)] : []), ...sliders, field("File name", text), reset);
 
   const showState = () => {
     const press = (element, on) => element.setAttribute("aria-pressed", String(on));
@@ -82,16 +90,17 @@
       press(one, state.types.has(type));
       byId(`count-${type}`).textContent = counts[type].toLocaleString("en");
     });
-    Object.entries({ sort: state.sort, class: state.cls, size: state.size, teacher: state.teacher, text: state.text }).forEach(([id, value]) => {
+    Object.entries({ sort: state.sort, class: state.cls, size: state.size, change: state.change, teacher: state.teacher, text: state.text }).forEach(([id, value]) => {
       const element = byId(id);
       if (element && element.value !== value) element.value = value;
     });
+    showConfusions();
     byId("sort").disabled = state.view === "boxes";
     runs.forEach((_, k) => {
       byId(`score-${Browse.letter(k)}`).value = state.scores[k];
       byId(`score-value-${Browse.letter(k)}`).textContent = state.scores[k].toFixed(2);
     });
-    const active = [state.cls, state.size, state.teacher, state.text, state.types.size, state.scores.some((score, k) => score !== runs[k].score)].filter(Boolean).length;
+    const active = [state.cls, state.size, state.confusion, state.change, state.teacher, state.text, state.types.size, state.scores.some((score, k) => score !== runs[k].score)].filter(Boolean).length;
     byId("filter-count").textContent = active ? `${active} active` : "";
     reset.disabled = !active;
   };
@@ -100,7 +109,7 @@
   const KEYS = [
     ["j, k or arrows", "next, previous tile"], ["Enter", "open the image"], ["Esc", "close"], ...(two ? [["1, 2", "run A, run B"], ["b", "A and B side by side (open image)"]] : []),
     ["j, k or \u2190 \u2192", "previous, next image (open image)"], ["\u2191 \u2193 or n, N", "next, previous box (open image)"],
-    ["g e c l p", "ground truth, errors, correct, labels, picture (open image)"], ["i, x", "show images, show boxes"], ["/", "file name"], ["?", "these keys"],
+    ["g e c l p", "ground truth, errors, correct, labels, picture (open image)"], ["z", "twice the size (open image)"], ["i, x", "show images, show boxes"], ["/", "file name"], ["?", "these keys"],
   ];
   const help = byId("keys");
   const closeHelp = make("button", { type: "button", className: "control", textContent: "Close" });

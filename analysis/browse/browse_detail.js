@@ -8,6 +8,7 @@
   dialog.append(body);
   let image = null;
   let order = [];
+  let isLarge = false; // twice the size, to be scrolled
 
   const button = (text, id, act, properties = {}) => {
     const element = make("button", { type: "button", className: "control", id, textContent: text, ...properties });
@@ -50,7 +51,7 @@
       const row = make("tr", { className: Browse.isDim(item) ? "dim" : "" }, make("th", { scope: "row" }, choose),
         cell(className(found ? item.cls : item.object.cls)), cell(found ? item.score.toFixed(2) : "", true),
         cell(found && item.iou > 0 ? item.iou.toFixed(2) : "", true), cell(found && item.object ? className(item.object.cls) : ""),
-        ...(withTeacher ? [cell(said ? `${className(said[0].cls)} ${percent(said[0].share)}` : "")] : []));
+        ...(withTeacher ? [cell(said ? className(said[0].cls) : "")] : []));
       row.dataset.key = keyOf(item);
       row.dataset.run = run;
       return row;
@@ -124,8 +125,9 @@
           button("Close", "close-detail", () => dialog.close(), { title: "Esc" }))),
       make("div", { className: "layers" },
         make("span", { className: "group" }, ...runButtons),
-        make("span", { className: "group" }, layer("objects", "Ground truth", "g"), layer("errors", "Errors", "e"), layer("correct", "Correct", "c"), layer("labels", "Labels", "l"), layer("picture", "Picture", "p"))),
-      make("div", { className: `pictures${shownRuns.length > 1 ? " side-by-side" : ""}` }, ...shownRuns.map(picture)),
+        make("span", { className: "group" }, layer("objects", "Ground truth", "g"), layer("errors", "Errors", "e"), layer("correct", "Correct", "c"), layer("labels", "Labels", "l"), layer("picture", "Picture", "p")),
+        toggle("2\u00d7", "zoom", isLarge, zoom, "twice the size: key z")),
+      make("div", { className: `pictures${shownRuns.length > 1 ? " side-by-side" : ""}${isLarge ? " zoomed" : ""}` }, ...shownRuns.map(picture)),
       make("div", { className: "beside" }, panel(), ...shownRuns.flatMap((run) => [...(shownRuns.length > 1 ? [make("h3", { textContent: `Run ${Browse.letter(run)}` })] : []), make("div", { className: "rows" }, table(run))])));
     mark();
     if (dialog.open) body.querySelectorAll(".picture.large").forEach(placeLabels);
@@ -144,6 +146,7 @@
     if ("AB".includes(state.box[0] ?? "-") && state.box[0] !== Browse.letter(run)) state.box = "";
     redraw();
   };
+  const zoom = () => { isLarge = !isLarge; redraw(); };
   const showBoth = () => { if (two) { state.both = !state.both; redraw(); } };
   const go = (by) => {
     const next = order[order.indexOf(image) + by];
@@ -206,7 +209,7 @@
   const keys = {
     j: () => go(1), ArrowRight: () => go(1), k: () => go(-1), ArrowLeft: () => go(-1),
     ArrowDown: () => stepBox(1), ArrowUp: () => stepBox(-1), n: () => stepBox(1), N: () => stepBox(-1),
-    1: () => showRun(0), 2: () => showRun(1), b: showBoth,
+    1: () => showRun(0), 2: () => showRun(1), b: showBoth, z: zoom,
     g: () => switchLayer("objects"), e: () => switchLayer("errors"), c: () => switchLayer("correct"), l: () => switchLayer("labels"), p: () => switchLayer("picture"),
   };
   const detailKey = (key) => {

@@ -6,7 +6,7 @@
   const LAYERS = ["objects", "errors", "correct", "labels", "picture"];
 
   const initial = () => ({
-    view: "images", sort: two ? "worse" : "error", run: two ? 1 : 0, both: false, cls: "", size: "", types: new Set(), teacher: "",
+    view: "images", sort: two ? "worse" : "error", run: two ? 1 : 0, both: false, cls: "", size: "", types: new Set(), confusion: "", change: "", teacher: "",
     text: "", scores: runs.map((run) => run.score), image: "", box: "", off: new Set(),
   });
   const state = initial();
@@ -29,6 +29,8 @@
       cls: facts.classes.includes(given.get("class")) ? given.get("class") : "",
       size: choose("size", facts.sizes, ""),
       types: list("type", [...facts.types, "correct"]),
+      confusion: /^\d+-\d+$/.test(given.get("confusion") ?? "") ? given.get("confusion") : "",
+      change: two ? choose("change", ["A", "B"], "") : "",
       teacher: facts.teacher ? choose("teacher", ["right", "wrong"], "") : "",
       text: given.get("text") ?? "",
       scores: runs.map((run, k) => inRange(given.get("score" + Browse.letter(k)), run.score)),
@@ -48,6 +50,8 @@
     put("class", state.cls);
     put("size", state.size);
     put("type", [...state.types].join(","));
+    put("confusion", state.confusion);
+    put("change", state.change);
     put("teacher", state.teacher);
     put("text", state.text);
     state.scores.forEach((score, k) => put("score" + Browse.letter(k), score, fresh.scores[k]));
@@ -76,12 +80,20 @@
     return said && object ? said[0].cls === object.cls : null;
   };
   const wrongClass = (item) => item.kind === "Cls" && item.of === "detection" || item.kind === "Miss";
-  const passes = (item, { types = state.types } = {}) => {
+  // Class of the detection - class of the object, by their places in the list; "" where the classes do not differ.
+  const confusionOf = (item) => (item.of === "detection" && item.object && item.object.cls !== item.cls ? `${item.cls}-${item.object.cls}` : "");
+  const foundOnlyBy = (object) => {
+    const [a, b] = [0, 1].map((run) => verdicts(object.image, run)[object.n].kind === "found");
+    return a === b ? "" : a ? "A" : "B";
+  };
+  const passes = (item, { types = state.types, confusion = state.confusion } = {}) => {
     const object = item.object;
     const cls = item.of === "detection" ? item.cls : object.cls;
     if (state.cls && className(cls) !== state.cls && !(object && className(object.cls) === state.cls)) return false;
     if (state.size && (item.of === "detection" ? item.size : object.size) !== state.size) return false;
     if (types.size && !types.has(item.kind)) return false;
+    if (confusion && confusionOf(item) !== confusion) return false;
+    if (state.change && !(object && foundOnlyBy(object) === state.change)) return false;
     if (state.teacher) {
       if (!wrongClass(item)) return false;
       const right = teacherRight(item);
@@ -137,7 +149,7 @@
   ];
   const signed = (value) => (value > 0 ? "+" : value < 0 ? "\u2212" : "\u00b1") + Math.abs(value).toFixed(2);
   const collator = new Intl.Collator("en", { numeric: true });
-  const filtersBoxes = () => state.cls || state.size || state.types.size || state.teacher;
+  const filtersBoxes = () => state.cls || state.size || state.types.size || state.teacher || state.confusion || state.change;
 
   // Images that pass, in order: {image, m: measures of each run, value}
   const shownImages = () => {
@@ -155,7 +167,7 @@
   };
   // Single boxes of the present run: errors, and with a type the boxes of that type, by falling score; missed ones last.
   const shownBoxes = () => images.filter(hasName).flatMap((image) => itemsOf(image, state.run))
-    .filter((item) => isError(item.kind) || state.types.has("correct"))
+    .filter((item) => isError(item.kind) || state.types.has("correct") || state.change)
     .sort((a, b) => (b.score ?? -1) - (a.score ?? -1) || a.image.place - b.image.place);
   // {type: number of boxes} under all filters but that of the types.
   const typeCounts = () => {
@@ -167,8 +179,22 @@
     return counts;
   };
 
+  // The most frequent confusions of the present run: [[class of the detection, class of the object, number], ...]
+  const confusions = () => {
+    const counts = new Map();
+    for (const image of images) {
+      if (!hasName(image)) continue;
+      for (const item of itemsOf(image, state.run, { confusion: "" })) {
+        const key = isError(item.kind) ? confusionOf(item) : "";
+        if (key) counts.set(key, (counts.get(key) ?? 0) + 1);
+      }
+    }
+    if (state.confusion && !counts.has(state.confusion)) counts.set(state.confusion, 0);
+    return [...counts].sort((a, b) => b[1] - a[1]).slice(0, 40).map(([key, n]) => [...key.split("-").map(Number), n]);
+  };
+
   Object.assign(Browse, {
     state, initial, readAddress, writeAddress, verdicts, passes, detectionsOf, shownImages, shownBoxes, typeCounts, orders, two,
-    LAYERS, teacherRight, filtersBoxes, isLost,
+    LAYERS, teacherRight, filtersBoxes, isLost, confusions,
   });
 })();

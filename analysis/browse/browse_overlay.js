@@ -1,7 +1,7 @@
 "use strict";
 // Boxes on a picture (SVG), one box as a crop (canvas), and the words that describe a box.
 (() => {
-  const { state, verdicts, passes, detectionsOf, className, percent, isLost, filtersBoxes, isError } = Browse;
+  const { state, verdicts, passes, detectionsOf, className, percent, isLost, filtersBoxes, isError, two } = Browse;
   const SVG = "http://www.w3.org/2000/svg";
   const make = (tag, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(tag), properties);
@@ -76,7 +76,7 @@
       const place = [0, height, -height, 2 * height].find((down) => {
         label.style.marginTop = `${down}px`;
         const at = label.getBoundingClientRect();
-        return at.top >= room.top - height && !taken.some((other) => hits(at, other));
+        return at.top >= room.top - 1 && !taken.some((other) => hits(at, other));
       });
       label.classList.toggle("no-room", place === undefined);
       if (place === undefined) label.style.marginTop = "0";
@@ -98,6 +98,13 @@
       if (item.by) lines.push([item.kind === "found" ? "found by" : "best error", `${className(item.by.cls)} ${item.by.score.toFixed(2)}, IoU ${item.by.iou.toFixed(2)}`]);
     }
     lines.push(["size", `${Math.round(boxOf(item)[2])} \u00d7 ${Math.round(boxOf(item)[3])} px${item.kind === "crowd" ? "" : `, ${item.of === "detection" ? item.size : item.object.size}`}`]);
+    // The same object in the other run.
+    if (two && item.object && item.kind !== "crowd") {
+      const other = 1 - item.run;
+      const there = verdicts(item.image, other)[item.object.n];
+      const how = there.by ? `${there.kind === "found" ? "found" : `not found, ${there.kind}`} ${className(there.by.cls)} ${there.by.score.toFixed(2)}` : "missed";
+      lines.push([`object in ${Browse.letter(other)}`, how]);
+    }
     const said = item.of === "detection" ? item.teacher : item.object.teacher;
     if (said) lines.push(["teacher", teacherText(said)]);
     return lines;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,16 +11,14 @@ from typing import Any
 
 from analysis.browse.box_rows import ImageRows
 from analysis.browse.browse_source import BrowseSource, read_source
-from analysis.browse.image_errors import JudgedSet, error_order, judge_set
+from analysis.browse.image_errors import error_order, judge_set
+from analysis.browse.page_data import page_facts, page_image
 from analysis.browse.page_html import json_text, render_page
 from analysis.browse.teacher_verdicts import TeacherVerdicts, teacher_verdicts
 from analysis.browse.thumbnails import Thumbnail, make_thumbnail
 from c2d.core.errors import InputError
-from c2d.core.printable import printable_line
 from c2d.core.run_folder import atomic_write_text
-from c2d.metrics.box_verdicts import OBJECT_VERDICTS, VERDICTS
 from c2d.metrics.coco_data import Array
-from c2d.metrics.tide_errors import MAIN, SIZES
 
 MIN_SCORE = 0.05
 SIDE_PX = 640
@@ -107,8 +104,14 @@ def write_browse_page(request: BrowseRequest, print_line: Callable[[str], None])
     rows = ImageRows(sets, request.min_score)
     chosen = _choose(request, source, rows, error_order(sets))
     teacher = _teacher(request, source, rows, [image for image, _, _ in chosen], print_line)
-    facts = _facts(request, source, sets, len(chosen), teacher)
-    images = [_image(source, rows, image, picture, boxes, teacher) for image, picture, boxes in chosen]
+    by_number = request.images is not None and len(chosen) == request.images
+    facts = {
+        **page_facts(source, rows, [image for image, _, _ in chosen], teacher),
+        "minScore": request.min_score,
+        "iou": request.iou,
+        "limited": "images" if by_number else "size",
+    }
+    images = [page_image(source, rows, image, picture, boxes, teacher) for image, picture, boxes in chosen]
     page = render_page(facts, images, [picture.jpeg for _, picture, _ in chosen])
     atomic_write_text(out, page)
     without = sum(not picture.jpeg for _, picture, _ in chosen)
@@ -205,64 +208,3 @@ def _teacher(
         boxes.append((rows.truth.image_ids[image], [box for part in given for box in part]))
     names = rows.truth.class_names
     return teacher_verdicts(run, request.teacher, boxes, names, request.data, request.device, print_line)
-
-
-def _image(
-    source: BrowseSource,
-    rows: ImageRows,
-    image: int,
-    picture: Thumbnail,
-    boxes: list[Any],
-    teacher: TeacherVerdicts | None,
-) -> dict[str, Any]:
-    """One image of the page's data; see `browse_data.js`."""
-    entry = source.images[image]
-    far = [max([1.0, *(row[side] + row[side + 2] for part in boxes for row in part)]) for side in (0, 1)]
-    found: dict[str, Any] = {
-        "id": rows.truth.image_ids[image],
-        "name": printable_line(entry.name) or f"image {rows.truth.image_ids[image]}",
-        "w": picture.width or entry.width or math.ceil(far[0]),
-        "h": picture.height or entry.height or math.ceil(far[1]),
-        "objects": boxes[0],
-        "detections": boxes[1:],
-    }
-    if picture.reason:
-        found["note"] = picture.reason
-    if teacher is not None:
-        said = iter(teacher.rows.get(rows.truth.image_ids[image], ()))
-        found["teacher"] = [list(itertools.islice(said, len(part))) for part in boxes]
-    return found
-
-
-def _facts(
-    request: BrowseRequest, source: BrowseSource, sets: Sequence[JudgedSet], shown: int, teacher: TeacherVerdicts | None
-) -> dict[str, Any]:
-    """What the page says about itself and its runs; see `browse_data.js`."""
-    truth = source.sets[0].data
-    return {
-        "dataset": printable_line(source.dataset),
-        "runs": [
-            {
-                "name": printable_line(one.detections.name),
-                "score": round(one.score, 4),
-                "f1": None if math.isnan(one.f1) else round(one.f1, 4),
-                "counts": one.counts,
-                "detections": len(one.detections.data.dt_score),
-            }
-            for one in sets
-        ],
-        "classes": [printable_line(name) for name in truth.class_names],
-        "kinds": list(VERDICTS),
-        "objectKinds": list(OBJECT_VERDICTS),
-        "types": list(MAIN),
-        "sizes": list(SIZES),
-        "minScore": request.min_score,
-        "iou": request.iou,
-        "shown": shown,
-        "total": len(source.images),
-        "objects": truth.sizes["boxes"],
-        "maxMib": request.max_mib,
-        "limited": "images" if request.images is not None and shown == request.images else "size",
-        "side": request.side,
-        "teacher": None if teacher is None else teacher.sentence,
-    }

@@ -17,6 +17,7 @@ from c2d.core.errors import InputError
 from c2d.core.json_values import read_object, required
 from c2d.core.regular_file import Problem
 from c2d.core.run_folder import RunFolder
+from c2d.core.store_folder import RunStore
 from c2d.metrics.coco_data import CocoData
 from c2d.metrics.coco_json import read_any
 
@@ -88,16 +89,23 @@ def read_source(given: Sequence[str], targets: Path | None, store: Path, folder:
     if len(set(names)) < len(names):
         names = [str(one) for one in given]
     if folder is None and sides.digest:
-        name = next(run for run in sides.folders if run is not None)
-        found = image_folder(_dataset_name(name), sides.digest, data_root())
-        folder = None if found is None else data_root() / found
+        run = next(run for run in sides.folders if run is not None)
+        folder = _image_folder(run, sides.digest)
     sets = [DetectionSet(*one) for one in zip(names, sides.data, sides.folders, strict=True)]
     return BrowseSource(tuple(sets), _images(sides.targets, sides.data[0]), folder, sides.dataset)
 
 
-def _dataset_name(run: RunFolder) -> str:
+def _image_folder(run: RunFolder, digest: str) -> Path | None:
+    """The images of a run's data set: under the data root, or where the store says that the data set lies."""
     spec = read_object(run.spec)
-    return "" if isinstance(spec, Problem) else str(required(spec, "dataset", "name"))
+    name = "" if isinstance(spec, Problem) else str(required(spec, "dataset", "name"))
+    kept = read_object(RunStore(run.path.parent).dataset(digest))
+    place = None if isinstance(kept, Problem) else kept.get("folder")
+    for root in (data_root(), *([Path(place)] if isinstance(place, str) else [])):
+        found = image_folder(name, digest, root)
+        if found is not None:
+            return root / found
+    return None
 
 
 def _images(targets: Path, truth: CocoData) -> tuple[ImageEntry, ...]:

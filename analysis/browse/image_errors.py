@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.browse.browse_source import DetectionSet
+from c2d.metrics import coco
 from c2d.metrics.box_verdicts import OBJECT_VERDICTS, VERDICTS, BoxVerdicts, judge_boxes, object_verdicts
 from c2d.metrics.coco_data import Array
 from c2d.metrics.operating_points import THRESHOLDS, counts_at, micro_f1, scored_matches
@@ -33,6 +34,7 @@ class JudgedSet:
     Attributes:
         detections: name and boxes.
         verdicts: of all boxes.
+        ap: COCO's AP in 0-1; None without objects.
         score: the threshold with the best F1, in 0-1.
         f1: F1 there; NaN without objects.
         counts: {TIDE type: number of errors} at that threshold.
@@ -41,6 +43,7 @@ class JudgedSet:
 
     detections: DetectionSet
     verdicts: BoxVerdicts
+    ap: float | None
     score: float
     f1: float
     counts: dict[str, int]
@@ -66,7 +69,8 @@ def judge_set(detections: DetectionSet, iou: float, min_score: float) -> JudgedS
     error = np.bincount(data.dt_image[wrong], data.dt_score[wrong], minlength=n)
     error = error + np.bincount(data.gt_image[lost], minlength=n)
     numbers = [*np.bincount(kind[wrong], minlength=len(MAIN) - 1).tolist(), int((objects == _MISS).sum())]
-    return JudgedSet(detections, verdicts, score, f1, dict(zip(MAIN, numbers, strict=True)), error)
+    ap = coco.evaluate(data)["AP"]
+    return JudgedSet(detections, verdicts, ap, score, f1, dict(zip(MAIN, numbers, strict=True)), error)
 
 
 def _best_score(detections: DetectionSet, iou: float, min_score: float) -> tuple[float, float]:

@@ -19,7 +19,8 @@ def evaluator(data: CocoData, gt_rows: Array | None = None, dt_rows: Array | Non
     dt = slice(None) if dt_rows is None else dt_rows
     truth = hotcoco.COCO.from_arrays(
         [{"id": i + 1, "width": 1, "height": 1, "file_name": ""} for i in range(len(data.image_ids))],
-        [{"id": k + 1, "name": name} for k, name in enumerate(data.class_names)],
+        # Results go by id. hotcoco takes no name with half a surrogate pair, which JSON can hold.
+        [{"id": k + 1, "name": str(k + 1)} for k in range(len(data.class_names))],
         data.gt_image[gt] + 1,
         data.gt_class[gt] + 1,
         np.ascontiguousarray(data.gt_box[gt]),

@@ -181,6 +181,25 @@ def test_the_filter_of_the_teacher(pair):
     assert pair.ask(SHOWN) == "0 of 4 images, 0 errors of run B"
 
 
+def test_confusions_and_objects_of_one_run_alone(pair):
+    pair.ask("(location.hash = '#scoreB=0.05', 1)")
+    assert pair.wait("$('#confusion').options.length === 2")
+    assert pair.ask("$('#confusion').options[1].textContent") == "a for b: 1"
+    choose(pair, "confusion", "0-1")
+    assert pair.ask(NAMES) == ["one.png"]
+    choose(pair, "confusion", "")
+    choose(pair, "change", "A")  # object 2, which B takes for an a, and object 4, which it misses
+    assert pair.ask(SHOWN) == "2 of 4 images, 2 errors of run B"
+    pair.click("#view-boxes")
+    assert pair.ask("$$('#tiles .classes').map(e => e.textContent)") == ["a on b", "b"]
+    pair.click("#tiles .tile")
+    said = pair.ask("[...$('#chosen').querySelectorAll('dt, dd')].map(e => e.textContent)")
+    assert said[said.index("object in A") + 1] == "found b 0.80"
+    pair.press("ESCAPE")
+    choose(pair, "change", "B")
+    assert pair.ask("$('#nothing').hidden") is False
+
+
 def test_works_by_keyboard_alone(pair):
     pair.press("TAB")
     assert pair.ask(f"{FOCUS}.className") == "skip"
@@ -204,7 +223,9 @@ def test_works_by_keyboard_alone(pair):
     assert pair.ask("$('#detail tr.on').dataset.key") == "o1"  # what is missed comes first
     type_keys(pair, "g")
     assert pair.ask("[$$('#detail .overlay .k-found').length, Browse.state.off.has('objects')]") == [0, True]
-    type_keys(pair, "gj")
+    type_keys(pair, "z")
+    assert pair.ask("$('.picture.large').clientWidth > 1.9 * $('.pictures figure').clientWidth")
+    type_keys(pair, "zgj")
     assert pair.ask(title) == "three.png"
     assert pair.ask("location.hash") == "#image=3"
     assert pair.ask("$('#detail').contains(document.activeElement)")

@@ -48,6 +48,7 @@ def test_images_come_by_their_error_with_their_boxes(tmp_path, files):
     made, page = written(tmp_path, files, image_folder=folder)
     assert (made.shown, made.total, made.without_picture, made.bytes) == (4, 4, 0, len(page.encode()))
     data = block(page, "data")
+    assert [run["ap"] for run in data["runs"]] == pytest.approx([1.0, (1 + 0) / 2])  # B finds all a and no b
     # The best F1: A has 4 correct and no error from 0.61 to 0.7, B 2 correct and no error from 0.51 to 0.55.
     assert [run["score"] for run in data["runs"]] == [0.61, 0.51]
     assert [run["f1"] for run in data["runs"]] == [1.0, round(2 * 2 / (2 + 4), 4)]

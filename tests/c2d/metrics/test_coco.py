@@ -130,3 +130,11 @@ def test_importing_the_package_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_class_name_can_be_any_text_of_json():
+    targets = truth([(1, 1, (0, 0, 9, 9))])
+    targets["categories"][0]["name"] = "\udcff"
+    assert coco.evaluate(targets, coco_results([(1, 1, (0, 0, 9, 9), 0.5)]))["per_class"]["\udcff"][
+        "AP"
+    ] == pytest.approx(1)
