@@ -64,7 +64,7 @@ def test_both_sides_have_the_numbers_of_the_engines():
 
 
 @given(st.integers(0, 10**6), st.integers(8, 30), st.integers(1, 4))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_the_other_way_round_is_the_negative_and_itself_is_nothing(seed, images, classes):
     a, b = two_detectors(np.random.default_rng(seed), images, classes=classes)
     if not len(a.gt_image):
@@ -91,7 +91,7 @@ def test_the_other_way_round_is_the_negative_and_itself_is_nothing(seed, images,
 
 
 @given(small_sets(), st.randoms())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_the_order_of_images_in_the_file_changes_nothing(case, random):
     targets, detections = case
     images = [*targets["images"], *({"id": 10_000 + i} for i in range(8))]

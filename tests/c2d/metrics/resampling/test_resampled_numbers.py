@@ -24,7 +24,7 @@ def same(value: float, expected: float | None, tolerance: float = 1e-12) -> None
 
 
 @given(small_sets())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_every_size_is_pycocotools_number_on_ties_crowds_and_borders(case):
     data = prepare(*case)
     expected = coco.evaluate(data, None, "reference")
@@ -37,7 +37,7 @@ def test_every_size_is_pycocotools_number_on_ties_crowds_and_borders(case):
 
 
 @given(small_sets(), st.lists(st.integers(0, 3), min_size=4, max_size=4).filter(any))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_sizes_and_tide_of_a_resample_are_those_of_images_repeated(case, counts):
     data = prepare(*case)
     weights = np.array(counts, np.int32)[:, None]
