@@ -179,9 +179,8 @@ def _panel(axes: Axes, values: Array, scale: Any, difference: bool, cell_in: flo
     size = len(values)
     small = cell_in < SMALL_IN
     texts = {(i, j): _text(values[i, j], difference, small) for i in range(size) for j in range(size)}
-    font = min(
-        LARGEST, LARGEST * 0.88 * cell_in / text_width_in("88" if small else "8.8", LARGEST), 72 * cell_in * 0.62
-    )
+    usual = ("+88" if small else "+8.8") if difference else ("88" if small else "8.8")
+    font = min(LARGEST, LARGEST * 0.88 * cell_in / text_width_in(usual, LARGEST), 72 * cell_in * 0.62)
     for (i, j), text in texts.items():
         value = values[i, j]
         better = value if i == j else -value  # more on the diagonal, fewer elsewhere

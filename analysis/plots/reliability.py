@@ -107,6 +107,7 @@ def _lines(row: Row, there: dict[int, dict[str, Any]], note: str) -> list[dict[s
              "score": _mean([one["score"] for one in mine.values()]),
              "count": sum(one["n"] for one in mine.values()) / len(full),
              **interval_columns([100 * one["precision"] for one in mine.values()]),
+             **({} if mine else {"interval": "none: no detection in the bin"}),
              **run_columns(row.group, list(mine), "detections in the bin")}
         )  # fmt: skip
     return lines
