@@ -185,7 +185,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "analysis.api": (
         "c2d.core", "analysis.loading", "analysis.spec", "analysis.tables", "analysis.formats", "analysis.plots",
-        "analysis.report", "analysis.comparison",
+        "analysis.report", "analysis.comparison", "analysis.commands",
     ),
     "analysis.browse": (
         "c2d.core", "c2d.core.process", "c2d.data.decoding", "c2d.metrics", "analysis.loading", "analysis.plots",

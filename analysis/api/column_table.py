@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from analysis.api.runs_frame import NEEDED_BY
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -101,8 +103,11 @@ def columns() -> pd.DataFrame:
         "" for a number without direction).
 
     Raises:
-        ImportError: pandas is not installed; it comes with `c2d-suite[analysis]`.
+        InputError: pandas is not installed; it comes with `c2d-suite[analysis]`.
     """
+    from analysis.commands.extra_packages import check_extra
+
+    check_extra(NEEDED_BY)
     import pandas as pd
 
     rows = [_row(name, "") for name in ("run", "sweep", "role", "seed", "axis.*")] + list(_file_rows())

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.api.runs_frame import STORE
+from analysis.api.runs_frame import NEEDED_BY, STORE
 
 if TYPE_CHECKING:
     from analysis.comparison.comparison import Comparison
@@ -51,6 +51,9 @@ def compare(
         InputError: no such run or file; runs of different data sets or without detections; files without ground truth,
             or that do not fit it; fewer than 8 images; a number outside its range.
     """
+    from analysis.commands.extra_packages import check_extra
+
+    check_extra(NEEDED_BY)
     import analysis.comparison.compare
 
     return analysis.comparison.compare.compare(

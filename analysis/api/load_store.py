@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.api.runs_frame import one_row_per_run, warn_of
+from analysis.api.runs_frame import NEEDED_BY, one_row_per_run, warn_of
 from analysis.api.wide_details import add_details
 
 if TYPE_CHECKING:
@@ -40,13 +40,15 @@ def load(
         One row a run. Text is "" and a number NaN where there is none.
 
     Raises:
-        InputError: no such store, or a sweep that was never submitted to it.
+        InputError: no such store, a sweep that was never submitted to it, or a package of the extra is missing.
 
     Warns:
         UserWarning: files that cannot be read, with the reason. Everything else is loaded.
     """
+    from analysis.commands.extra_packages import check_extra
     from analysis.loading.load import read_study
 
+    check_extra(NEEDED_BY)
     names = (sweep,) if isinstance(sweep, str) else tuple(sweep or ())
     study = read_study(Path(store), names, None if cache is None else Path(cache))
     frame = one_row_per_run(study)

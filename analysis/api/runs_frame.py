@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from analysis.loading.schema import Study
     from c2d.core.regular_file import Problem
 
+NEEDED_BY = "the functions of `import analysis`"
+"""In the error where a package of the extra is missing."""
 STORE, CELLS = "store", "cells_json"
 FIRST = ("run", "sweep", "role", "seed")
 """First columns of the frame; then the labels of the sweeps' axes, then those of `analysis.loading.columns`."""
@@ -76,10 +78,12 @@ def study_of(runs: pd.DataFrame | str | os.PathLike[str]) -> Study:
     Raises:
         InputError: no such store; a frame without the columns of `load`, without rows, or with a run twice.
     """
-    import pandas as pd
-
+    from analysis.commands.extra_packages import check_extra
     from analysis.loading.load import read_study, to_frame
     from analysis.loading.schema import AXIS, Study
+
+    check_extra(NEEDED_BY)
+    import pandas as pd
 
     if isinstance(runs, str | os.PathLike):
         study = read_study(Path(runs))

@@ -30,7 +30,7 @@ def teacher_bins(study: Study, runs: Iterable[str]) -> tuple[list[dict[str, Any]
     lines: list[dict[str, Any]] = []
     problems: list[Problem] = []
     for run in sorted(teachers):
-        path = study.runs / run / RESULT_FILE
+        path = study.folder(run) / RESULT_FILE
         value = read_object(path)
         if isinstance(value, Problem):
             problems.append(value)

@@ -63,11 +63,11 @@ def test_predictions_are_the_detections_of_the_evaluation(example: dict[str, Any
 def test_pixels_and_files_give_one_prediction_and_mmdet_takes_the_model(
     example: dict[str, Any], confident: c2d.Student
 ) -> None:
-    import cv2
+    from mmcv import imread
     from mmdet.apis import inference_detector
 
     file = example["root"] / "data/scenes/val/val_000001.png"
-    pixels = cv2.imread(str(file))[:, :, ::-1]  # RGB
+    pixels = imread(str(file), channel_order="rgb")
     of_file, of_pixels = confident.predict([file, pixels])
     assert np.array_equal(of_file.boxes, of_pixels.boxes)
     assert np.array_equal(of_file.scores, of_pixels.scores)
