@@ -75,7 +75,7 @@ def read_curve_tail(path: Path) -> CurveTail:
         lines = read_bytes(path, TAIL_BYTES).splitlines()
     except (OSError, FormatError):
         return NO_CURVE
-    return with_last_score(extended(NO_CURVE, lines), path)
+    return extended(NO_CURVE, lines)
 
 
 def with_last_score(tail: CurveTail, path: Path) -> CurveTail:

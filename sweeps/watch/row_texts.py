@@ -104,5 +104,5 @@ def cost_text(sweep: SweepView) -> str:
 
 def _left(sweep: SweepView) -> str:
     if sweep.is_at_rest:
-        return "ended"
+        return "nothing runs or waits" if sweep.counts.keys() & {"new", "waiting"} else "ended"
     return "time left unknown" if sweep.left_s is None else f"{duration_text(sweep.left_s)} left"

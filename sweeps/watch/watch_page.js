@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const made = Number(document.body.dataset.made) * 1000, every = Number(document.body.dataset.every) * 1000;
-  const KEY = "c2d-watch";
+  const KEY = `c2d-watch ${location.pathname}`;
   const byId = (id) => document.getElementById(id);
   const age = byId("age"), stale = byId("stale"), filter = byId("filter"), pause = byId("pause");
   const tables = [...document.querySelectorAll("table")];

@@ -1,4 +1,4 @@
-"""What a user of SLURM does beside submitting, on a real one: submit limits, hold and release, logs, a mail at the end.
+"""What a user of SLURM does beside submitting, on a real one: submit limits, hold, logs, a live view, a mail.
 
 The jobs end in a moment (`quick_jobs`): all that is tested here is between c2d and SLURM.
 """
@@ -24,6 +24,9 @@ from sweeps.cli import app
 from sweeps.definition.definition import parse_definition
 from sweeps.definition.profile import Hours, Profile
 from sweeps.launchers import slurm
+from sweeps.watch import kept_queue
+from sweeps.watch.watch_loop import WatchedSweeps, watch
+from sweeps.watch.watch_view import WatchView
 from tests.cluster.quick_jobs import QuickJob
 from tests.cluster.slurm import NODES, SEARCH, Cluster, missing
 
@@ -218,3 +221,21 @@ def test_logs_are_followed_across_a_requeue_to_the_end(desk: Desk, monkeypatch: 
     assert [line.split(": ")[1][:7] for line in starts] == ["start 0", "start 1"]
     assert any(line.startswith(f"==> {desk.runs}/sweeps/q/") and f"(job {job})" in line for line in printed)
     assert ": done, finished" in printed[-1]
+
+
+def test_a_live_view_shows_what_slurm_does_with_few_questions(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jobs are shorter than the 30 s between two questions, so these are 6 s here."""
+    monkeypatch.setattr(kept_queue, "QUEUE_S", 6.0)
+    monkeypatch.setattr(slurm, "training_job", lambda task, request: QuickJob(str(task.run.path), 12.0))
+    desk.feeder(4, array_cap=2).fill()
+    sweeps, views, begun = WatchedSweeps(desk.runs, ["q"]), list[WatchView](), time.monotonic()
+    last = watch(sweeps, views.append, 1.0)
+    took_s = time.monotonic() - begun
+    seen = [view.sweeps[0] for view in views]
+    assert max(len(sweep.running) for sweep in seen) == 2
+    assert {row.place.split()[-1] for sweep in seen for row in sweep.running} <= {*NODES}
+    assert any("pending (JobArrayTaskLimit)" in group.reason for sweep in seen for group in sweep.waiting)
+    assert last.sweeps[0].counts == {"done": 4}
+    assert not last.has_failed
+    assert sweeps.reader.queue.calls <= took_s / 6 + 1
+    assert len(views) > 3 * sweeps.reader.queue.calls

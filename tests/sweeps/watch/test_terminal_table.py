@@ -93,7 +93,7 @@ def test_what_ended_what_is_blocked_and_what_nothing_is_known_of() -> None:
     groups = (WaitingGroup("blocked", 3, "blocked by t (oom)"), *[WaitingGroup("new", 1, f"r{k}") for k in range(4)])
     ended = sweep(is_at_rest=True, waiting=groups, hours_expected=0.36, unit="hours", warnings=("a", "b", "c", "d"))
     found = lines(view(ended), 120)
-    assert "216 runs: 212 waiting, 1 running, 2 done, 1 failed; 0.36 hours, 0.01 wasted; ended" in found
+    assert "216 runs: 212 waiting, 1 running, 2 done, 1 failed; 0.36 hours, 0.01 wasted; nothing runs or waits" in found
     assert found[4:8] == ["warning: a", "warning: b", "warning: c", "and 1 more warnings"]
     assert found[-5:-1] == [
         "  3 blocked: blocked by t (oom)",
@@ -101,6 +101,7 @@ def test_what_ended_what_is_blocked_and_what_nothing_is_known_of() -> None:
         "  1 new: r1",
         "  and 2 more for 2 other reasons",
     ]
+    assert lines(view(sweep(is_at_rest=True, counts={"done": 1})), 120)[2].endswith("wasted; ended")
     empty = sweep(counts={}, running=(), failed=(), done=(), waiting=(), left_s=None, hours_expected=None)
     assert lines(view(empty))[2] == "no runs; 0.36 GPU hours, 0.01 wasted; time left unknown"
 

@@ -124,7 +124,7 @@ def test_the_command_once_and_with_a_page(tmp_path: Path) -> None:
     assert "no memory" not in run(*given, "--once", "--filter", "method=b")
     # Into a pipe it is lines, then the table of the end.
     text = run(*given, "--filter", "method=b")
-    assert "tiny: 1 runs: 1 new; 0.00 hours; ended" in text
+    assert "tiny: 1 runs: 1 new; 0.00 hours; nothing runs or waits" in text
 
 
 @pytest.mark.parametrize(
@@ -176,6 +176,6 @@ def test_the_mark_of_a_watching_process_is_that_of_status(tmp_path: Path) -> Non
     store = TinyStore(tmp_path)
     store.write("a", "done")
     with watched(tmp_path, "tiny"):
-        assert "ended" not in run("tiny", "--runs", str(tmp_path), "--once")
-    assert "ended" in run("tiny", "--runs", str(tmp_path), "--once")
+        assert "nothing runs" not in run("tiny", "--runs", str(tmp_path), "--once")
+    assert "nothing runs" in run("tiny", "--runs", str(tmp_path), "--once")
     assert json.loads((store.folder("a") / "status.json").read_text())["state"] == "done"
