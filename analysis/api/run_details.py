@@ -132,6 +132,12 @@ def class_rows(folder: Path, problems: list[Problem]) -> Iterator[Values]:
         yield {"class": name, **plain, **of_tide}
 
 
+def class_ap(folder: Path, problems: list[Problem]) -> Values:
+    """Return {class: AP in 0-1} of one finished detector; {} of another run."""
+    classes = _mapping(_result(folder, problems).get("per_class"))
+    return {name: _number(numbers["AP"]) for name, numbers in classes.items() if "AP" in _mapping(numbers)}
+
+
 def latency_rows(folder: Path, problems: list[Problem]) -> Iterator[Values]:
     """Yield the numbers of each latency file of one run."""
     from analysis.loading.latency import numbers_of_file

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.api.run_details import class_rows, latency_rows
+from analysis.api.run_details import class_ap, latency_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ def _details(row: dict[Any, Any], problems: list[Problem]) -> dict[str, float]:
     if row["state"] != "done":
         return {}
     folder = Path(str(row["store"])) / str(row["run"])
-    details = {CLASS_AP + str(one["class"]): one["AP"] for one in class_rows(folder, problems) if "AP" in one}
+    details = {CLASS_AP + name: ap for name, ap in class_ap(folder, problems).items()}
     measured: set[str] = set()
     for one in latency_rows(folder, problems):
         if one["disturbed"]:
