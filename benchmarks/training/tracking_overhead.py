@@ -1,9 +1,9 @@
-"""Measure what trackers add to a training step: blocks of steps with and without each tracker, in turn, in one process.
+"""Measure what trackers add to a training step: the CPU time of an event, and steps with and without each tracker.
 
-`python -m benchmarks.training.tracking_overhead FOLDER`. Every step writes and sends an event, as the steps of a run of
-at most 2000 iterations do; a longer run has fewer events. What is compared is CPU time of the process, the trackers'
-threads included: Python runs one thread at a time, so it bounds what they can take from a training, and it can be
-measured on a machine that others use too. `blocked` is a tracker whose calls take five seconds.
+`python -m benchmarks.training.tracking_overhead FOLDER`. Python runs one thread at a time, so the CPU time that the
+threads of a tracker take in this process bounds what they take from the training; other programs do not disturb it.
+Blocks of steps with and without a tracker, in turn, are the check of that bound; every step sends an event, as those of
+a run of at most 2000 iterations do (a longer run sends fewer). `blocked` is a tracker whose calls take five seconds.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from benchmarks.training.step import CASES, distilled_step
 from c2d.core.curves.event_file import append_event
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.core.store_folder import RunStore
+from c2d.tracking.metric_names import points_of
+from c2d.tracking.tracked_run import read_tracked_run
 from c2d.tracking.tracker import Outcome, Point, TrackedRun, Tracker
 from c2d.tracking.tracker_option import parse_trackers
 from c2d.tracking.tracker_thread import TrackerThread
@@ -28,6 +30,7 @@ from c2d.tracking.tracking import make_tracker
 NONE, BLOCKED = "none", "blocked"
 TRACKERS = ("tensorboard", "mlflow", "wandb", BLOCKED)
 BLOCK_S, BATCH_S = 5.0, 0.25
+EVENTS, EVENTS_A_CALL = 400, 8
 
 
 class BlockedTracker:
@@ -64,9 +67,10 @@ def measure_tracking(
     Returns:
         {kind, steps, threads, step_ms: {tracker: mean CPU ms of a step in each block}, ratios: {tracker: in each
         round, its block over the mean of the two without a tracker beside it}, put_us: {tracker: µs that the training
-        waited, each event}, lost: lines}.
+        waited, each event}, event_ms: {tracker: CPU ms of one event}, lost: lines}.
     """
     step = distilled_step(replace(CASES[1], batch=2), threads)
+    event_ms = {name: _event_ms(folder / f"{name}-alone", name, step()) for name in trackers if name != BLOCKED}
     sends = {name: _thread(folder / name, name) for name in trackers}
     put_us: dict[str, list[float]] = {name: [] for name in trackers}
     iteration = 0
@@ -104,32 +108,51 @@ def measure_tracking(
     lost = [line for thread in sends.values() if (line := thread.join(BLOCK_S))]
     return {
         "kind": "tracking", "steps": steps, "threads": threads, "step_ms": step_ms, "ratios": ratios, "put_us": put_us,
-        "lost": lost,
+        "event_ms": event_ms, "lost": lost,
     }  # fmt: skip
 
 
 def markdown(record: Mapping[str, Any]) -> str:
     """Format the medians with the quartiles of the ratios."""
     lines = [
-        "| tracker | step, CPU ms | without | ratio | quartiles | wait of the training, µs |",
+        "| tracker | an event, CPU ms | of a step, % | steps in turn: ratio | quartiles | wait of the training, µs |",
         "|---|---|---|---|---|---|",
     ]
     without = statistics.median(record["step_ms"][NONE])
     for name, ratios in record["ratios"].items():
         low, _, high = statistics.quantiles(ratios, n=4)
-        own, wait = statistics.median(record["step_ms"][name]), statistics.median(record["put_us"][name])
-        ratio = f"{statistics.median(ratios):.4f} | {low:.3f} to {high:.3f}"
-        lines.append(f"| {name} | {own:.1f} | {without:.1f} | {ratio} | {wait:.0f} |")
-    return "\n".join(lines)
+        cost, wait = record["event_ms"].get(name, 0.0), statistics.median(record["put_us"][name])
+        ratio = f"{statistics.median(ratios):.3f} | {low:.3f} to {high:.3f}"
+        lines.append(f"| {name} | {cost:.3f} | {100 * cost / without:.2f} | {ratio} | {wait:.0f} |")
+    return "\n".join([*lines, "", f"A step takes {without:.0f} ms of CPU time."])
+
+
+def _event_ms(folder: Path, name: str, losses: Mapping[str, float]) -> float:
+    """Return the CPU ms of this process for one event, once the tracker is open."""
+    run, tracker = _tracker(folder, name)
+    tracker.open(read_tracked_run(run))
+    events = [{"event": "train", "iteration": at, "time": time.time(), "lr": 0.01, **losses} for at in range(EVENTS)]
+    tracker.log(list(points_of(events[:1], 0.0)))
+    begin = time.process_time()
+    for first in range(1, EVENTS, EVENTS_A_CALL):
+        tracker.log(list(points_of(events[first : first + EVENTS_A_CALL], 0.0)))
+    time.sleep(4 * BATCH_S)  # threads of its own
+    cost_ms = 1000 * (time.process_time() - begin) / (EVENTS - 1)
+    tracker.finish(Outcome("finished"))
+    return round(cost_ms, 4)
+
+
+def _tracker(folder: Path, name: str) -> tuple[RunFolder, Tracker]:
+    run = RunFolder(folder / "run-0123456789ab-s0")
+    atomic_write_json(run.spec, {"format": 1, "kind": "detector", "seed": 0})
+    if name == BLOCKED:
+        return run, BlockedTracker()
+    (option,) = parse_trackers([name])
+    return run, make_tracker(option, RunStore(folder))
 
 
 def _thread(folder: Path, name: str) -> TrackerThread:
-    run = RunFolder(folder / "run-0123456789ab-s0")
-    atomic_write_json(run.spec, {"format": 1, "kind": "detector", "seed": 0})
-    tracker: Tracker = BlockedTracker()
-    if name != BLOCKED:
-        (option,) = parse_trackers([name])
-        tracker = make_tracker(option, RunStore(folder))
+    run, tracker = _tracker(folder, name)
     return TrackerThread(tracker, name, run, print, batch_s=BATCH_S)
 
 
