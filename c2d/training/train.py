@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,7 +81,7 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         )
     trackers = parse_trackers(options.track)
     if folder.read_status()["state"] == "done" and folder.result.exists():
-        if trackers and is_main():
+        if trackers and int(os.environ.get("RANK", "0")) == 0:
             send_finished(folder, trackers, options.quiet)
         return read_json(folder.result)
     if spec.kind == "impressions":

@@ -20,6 +20,7 @@ from c2d.impressions.batch_files import finished_batches, remove_state_files, sa
 from c2d.impressions.pixels import optimise
 from c2d.impressions.sampling.targets import empty_targets
 from c2d.specs.resolve_spec import resolve_spec
+from c2d.tracking.tracking import Tracking
 from tests.c2d.conftest import TinyStore
 
 SMALL: dict[str, Any] = {
@@ -54,6 +55,20 @@ def synthesise(store: TinyStore, teacher: RunFolder, out: Path, seed: int = 0, c
     log = logging.getLogger("test")
     make.make_impressions(spec, folder, teacher, card, source=None, log=log, **options)
     return folder
+
+
+class Tracked(Tracking):
+    """Keep what trackers would be sent."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__(folder)
+        self.starts, self.events = list[int](), list[dict[str, Any]]()
+
+    def continue_after(self, iteration: int) -> None:
+        self.starts.append(iteration)
+
+    def send(self, event: Any) -> None:
+        self.events.append(event)
 
 
 def content(folder: RunFolder) -> dict[str, bytes]:
@@ -93,11 +108,15 @@ def test_curves_have_every_term_of_both_stages(whole: RunFolder) -> None:
 def test_a_stopped_synthesis_continues_exactly(
     whole: RunFolder, tiny_store: TinyStore, teacher_run: RunFolder, tmp_path: Path, stops: list[int]
 ) -> None:
+    tracked = Tracked(whole)
     for stop in stops:
         with pytest.raises(Interrupted, match="call again"):
-            synthesise(tiny_store, teacher_run, tmp_path, stop_after=stop)
-    folder = synthesise(tiny_store, teacher_run, tmp_path)
+            synthesise(tiny_store, teacher_run, tmp_path, stop_after=stop, tracking=tracked)
+    folder = synthesise(tiny_store, teacher_run, tmp_path, tracking=tracked)
     assert content(folder) == content(whole)
+    assert len(tracked.starts) == 1 + len(stops)
+    assert all(start >= stop for start, stop in zip(tracked.starts, [0, *stops], strict=True))  # the next draw
+    assert sorted({event["iteration"] for event in tracked.events}) == list(range(1, STEPS + 1))
     iterations = [line.split('"iteration": ')[1].split(",")[0] for line in folder.metrics.read_text().splitlines()]
     assert iterations == [str(step) for step in range(1, STEPS + 1)]
 

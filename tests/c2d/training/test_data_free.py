@@ -23,6 +23,7 @@ from c2d.training.train import train
 from tests.analysis.data_free_store import training_images_of
 from tests.c2d.conftest import TinyStore
 from tests.c2d.stand_in_impressions import stand_in
+from tests.c2d.tracking.read_back import tensorboard_curves
 
 __all__ = ["stand_in"]
 pytestmark = pytest.mark.usefixtures("stand_in")
@@ -103,14 +104,16 @@ def test_a_run_with_real_images_records_no_synthesis(detector: RunFolder) -> Non
 def test_a_synthesis_is_an_attempt_like_any_other(tiny_store: TinyStore, detector: RunFolder) -> None:
     made = create_synthesis(tiny_store, detector, seed=1)
     with pytest.raises(Interrupted) as stopped:
-        train(made, tiny_store.options(stop_after=2))
+        train(made, tiny_store.options(stop_after=2, track=("tensorboard",)))
     assert stopped.value.planned
     assert made.read_status()["state"] == "waiting"
-    train(made, tiny_store.options())
+    train(made, tiny_store.options(track=("tensorboard",)))
     assert made.read_status()["attempt"] == 2
     assert "from iteration 2" in made.log.read_text()
     steps = [json.loads(line)["iteration"] for line in made.metrics.read_text().splitlines()]
     assert steps == [1, 2, 3, 4]
+    curves, _ = tensorboard_curves(tiny_store.runs / "tracking" / "tensorboard" / made.id)
+    assert "result/redetected" in curves
     before = made.status.stat().st_mtime_ns
     assert train(made, tiny_store.options())["images"] == 6
     assert made.status.stat().st_mtime_ns == before
