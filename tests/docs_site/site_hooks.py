@@ -17,9 +17,12 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 from tests.docs_site.console_blocks import digest, marked_digest
+from tests.docs_site.notebook_page import page_of_notebook
 
 ROOT = Path(__file__).parents[2]
 FOLDER = "repository"
+NOTEBOOK = ".ipynb"
+"""Of a notebook in docs/, which the site shows as a page."""
 PROJECT = ("CONTRIBUTING.md", "CHANGELOG.md")
 """Files of the repository that the navigation names."""
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".toml": "toml", ".csv": "text"}
@@ -51,7 +54,7 @@ def linked_files(page: str, text: str) -> Iterator[str]:
 def site_path(path: str) -> str:
     """Return the source path in the site of a file of the repository."""
     if path.startswith("docs/"):
-        return path.removeprefix("docs/")
+        return path.removeprefix("docs/").replace(NOTEBOOK, ".md")
     return f"{FOLDER}/{path}" if path.endswith(".md") else f"{FOLDER}/{path}.md"
 
 
@@ -83,8 +86,11 @@ def page_of_file(path: str) -> str:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the files that pages link to, and those that these link to, to the site."""
-    pages = [f"docs/{file.src_uri}" for file in files.documentation_pages()]
+    """Add the files that pages link to, and those that these link to, and the notebooks, to the site."""
+    for path in sorted((ROOT / "docs").rglob(f"*{NOTEBOOK}")):
+        name = path.relative_to(ROOT).as_posix()
+        files.append(File.generated(config, site_path(name), content=page_of_notebook(path)))
+    pages = [f"docs/{file.src_uri}" for file in files.documentation_pages() if not file.generated_by]
     waiting = [*PROJECT, *(path for page in pages for path in linked_files(page, (ROOT / page).read_text("utf-8")))]
     added: set[str] = set()
     while waiting:
