@@ -1,10 +1,10 @@
-"""Reliability diagram of the detectors and of their classifier teachers: are the scores probabilities?
+"""Reliability diagram of the detectors and of their teachers: are the scores probabilities?
 
 A detection is correct where COCO's matching at the IoU threshold gives it an object; over the mean score of a bin of
 scores stands the precision of its detections (`c2d.metrics.detection_calibration`, with the definitions of D-ECE and
-LaECE). Missed objects are in no bin. The panel of the teachers has the accuracy over the confidence of the predicted
-class on ground-truth crops, from `bins` of a classifier's result.json (`c2d.metrics.classification`). Below each is
-the number in each bin, on a logarithmic scale.
+LaECE). Missed objects are in no bin. The panel of the teachers has of a classifier the accuracy over the confidence of
+the predicted class on ground-truth crops, from `bins` of its result.json (`c2d.metrics.classification`), and of a
+detector the same as of the others. Below each is the number in each bin, on a logarithmic scale.
 
 Precision, score and number of a bin are means over seeds; the diagonal is a calibrated detector.
 """
@@ -27,7 +27,7 @@ from analysis.plots.points import interval_columns, marker_notes, no_data_messag
 from analysis.plots.rows import LOOK_COLUMNS, problem_note, row_notes, rows_of
 from analysis.plots.series_panels import Series, legend_of, panels_of, series_of
 from analysis.plots.style import DOUBLE_IN, GREY, PALETTE, SINGLE_IN, paper_style
-from analysis.plots.teacher_bins import teacher_bins
+from analysis.plots.teacher_bins import classifier_lines, detector_lines, teachers_of
 from analysis.spec.labels import math_of
 from analysis.spec.report_item import SeriesFigureSpec
 
@@ -48,12 +48,12 @@ TEACHERS = 4
 
 
 class Spec(SeriesFigureSpec):
-    """Precision over the score of detections, and accuracy over the confidence of their classifier teachers.
+    """Precision over the score of detections, and the same of their teachers.
 
     Attributes:
         iou: of a correct detection.
         min_score: smallest score of a detection that counts.
-        teachers: whether the classifier teachers have a panel.
+        teachers: whether the teachers have a panel.
     """
 
     kind: Literal["reliability"]
@@ -67,8 +67,8 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
     error          (row): D-ECE in percent as `value`, LaECE in percent, and the number of detections as `count`
     bin            (row, low_edge): `value` is the precision in percent, `score` the mean score in 0-1
-    teacher error  (`method` is the run of the classifier): ECE in percent, number of crops
-    teacher bin    the accuracy in percent over the mean confidence
+    teacher error  (`method` is the run of the teacher): ECE in percent and number of crops; of a detector as in "error"
+    teacher bin    the accuracy in percent over the mean confidence; of a detector as in "bin"
     """
     import pandas as pd
 
@@ -81,9 +81,11 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
         there = {seed: found[run] for seed, run in sorted(row.done.items()) if run in found}
         lines += _lines(row, there, problem_note(problems, row.group.runs))
     if spec.teachers:
-        of_teachers, missing = teacher_bins(study, runs)
-        lines += of_teachers
-        problems += missing
+        of_classifiers, missing = classifier_lines(study, runs)
+        detectors = teachers_of(study, runs, "detector")
+        taught, lost = curves.of_runs(detectors, lambda run: curves.calibration(run, spec.iou, spec.min_score))
+        lines += [*of_classifiers, *(line for run in taught for line in detector_lines(run, taught[run]))]
+        problems += [problem for problem in (*missing, *lost) if problem not in problems]
     out = pd.DataFrame(lines, columns=list(COLUMNS))
     numbers = ["low_edge", "high_edge", "score", "count", "value", "sd", "low", "high", "la_ece"]
     out = out.astype(dict.fromkeys(numbers, float))
@@ -149,8 +151,9 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
             grid[1, column].set_xlabel("score")
         if shown:
             _panel(grid[:, -1], data[data["part"] == "teacher bin"], "method", shown)
-            list_numbers(grid[0, -1], _teacher_texts(taught, shown), "best", "ECE")
-            grid[0, -1].set_title("classifier teachers", pad=3)
+            title = "ECE; of detectors D-ECE" if taught["la_ece"].notna().any() else "ECE"
+            list_numbers(grid[0, -1], _teacher_texts(taught, shown), "best", title)
+            grid[0, -1].set_title("teachers", pad=3)
             grid[1, -1].set_xlabel("confidence")
         grid[0, 0].set_ylabel("correct (%)")
         grid[1, 0].set_ylabel("number")
@@ -214,7 +217,7 @@ def _sentence(spec: Spec, taught: bool, teachers: int) -> str:
     out += "calibrated. D-ECE and LaECE in percent, over all these detections: bins of low scores dominate them."
     out += f" Small dots: fewer than {FEW} in the bin."
     if taught:
-        out += " Right: top-1 accuracy of the classifier teachers on ground-truth crops."
+        out += " Right: top-1 accuracy of classifier teachers on ground-truth crops, detector teachers as on the left."
     if teachers > TEACHERS:
         out += f" {teachers - TEACHERS} more teachers are in the CSV."
     return out

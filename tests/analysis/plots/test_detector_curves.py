@@ -22,6 +22,8 @@ from c2d.metrics import coco
 from c2d.metrics.classification import score
 from c2d.metrics.coco_data import prepare
 from c2d.metrics.confusion_matrix import confusion_matrix
+from c2d.metrics.detection_calibration import calibration
+from c2d.metrics.operating_points import scored_matches
 from tests.analysis.plots.figures import HOSTILE, all_text, drawn, overlaps
 
 BASE = {"baseline": {"method": "baseline"}}
@@ -138,6 +140,19 @@ def test_reliability_has_detectors_and_their_teacher(study: Study) -> None:
     gap = (of_teacher["value"] - 100 * of_teacher["score"]).abs() * of_teacher["count"]
     assert gap.sum() / 200 == pytest.approx(data.loc[data["part"] == "teacher error", "value"].iloc[0])
     assert made(study, "reliability", teachers=False)["row"].ne("").all()
+
+
+def test_a_detector_teacher_is_drawn_as_a_detector(study: Study) -> None:
+    runs = study.frame.loc[study.frame["role"] == "student", "run"].tolist()
+    frame = study.frame.copy()
+    frame.loc[frame["run"] == runs[-1], "teacher.detector"] = runs[0]  # as if the first run had taught the last
+    data = made(Study(study.runs, frame, study.sweeps, cache=study.cache), "reliability")
+    teacher = data[(data["method"] == runs[0]) & (data["part"] == "teacher error")].iloc[0]
+    expected = calibration(scored_matches(scored(study.runs, runs[0]), 0.5))
+    assert teacher["value"] == pytest.approx(100 * expected["d_ece"])
+    assert teacher["la_ece"] == pytest.approx(100 * expected["la_ece"])
+    spec = parse({"kind": "reliability"})
+    assert "ECE; of detectors D-ECE" in all_text(FIGURES["reliability"].draw(data, spec))
 
 
 def test_runs_are_read_once_for_all_figures(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
