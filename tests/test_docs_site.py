@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.docs_site import command_pages, console_blocks, page_outputs
+from tests.docs_site import command_pages, console_blocks, notebook_page, page_outputs
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -52,7 +53,8 @@ def test_every_page_is_in_the_navigation_once() -> None:
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     listed = pages_of(yaml.safe_load(text[text.index("\nnav:\n") :])["nav"])
     inside = [page for page in listed if not page.startswith("repository/")]
-    assert sorted(inside) == PAGES
+    notebooks = [path.relative_to(DOCS).with_suffix(".md").as_posix() for path in DOCS.rglob("*.ipynb")]
+    assert sorted(inside) == sorted([*PAGES, *notebooks])
     outside = [page.removeprefix("repository/") for page in listed if page.startswith("repository/")]
     assert outside == ["CONTRIBUTING.md", "CHANGELOG.md"]
 
@@ -154,6 +156,24 @@ def test_links_of_the_site() -> None:
     )
     assert list(site_hooks.linked_files("docs/index.md", "[a](data.md) [b](../Makefile) [c](../../x)")) == ["Makefile"]
     assert "``````yaml\n# Sweep of" in site_hooks.page_of_file("sweeps/defs/demo.yaml")
+
+
+def test_a_notebook_as_a_page(tmp_path: Path) -> None:
+    picture = {"data": {"image/png": "aWJt\n", "text/plain": "x"}, "metadata": {"image/png": {"width": 300}}}
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "\n", "Text."]},
+        {"cell_type": "code", "source": "1 + 1", "outputs": [{"data": {"text/plain": ["2"]}}]},
+        {"cell_type": "code", "source": "print('<')", "outputs": [{"text": "<"}]},
+        {"cell_type": "code", "source": "draw()", "outputs": [picture]},
+        {"cell_type": "code", "source": "frame", "outputs": [{"data": {"text/html": "<table>\n\n</table>"}}]},
+    ]
+    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    assert notebook_page.page_of_notebook(tmp_path / "a.ipynb").split("\n\n") == [
+        "# Title", "Text.", "*This page is the notebook `docs/tutorials/a.ipynb`, with its outputs.*",
+        "```python\n1 + 1\n```", "<pre>2</pre>", "```python\nprint('<')\n```", "<pre>&lt;</pre>",
+        "```python\ndraw()\n```", '<p><img alt="figure" width="300" src="data:image/png;base64,aWJt"></p>',
+        "```python\nframe\n```", '<div class="cell-output">\n<table>\n</table>\n</div>\n',
+    ]  # fmt: skip
 
 
 def test_what_a_page_would_load_from_a_server() -> None:

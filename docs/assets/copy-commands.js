@@ -3,9 +3,11 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest && event.target.closest('[data-md-type="copy"]');
   const block = button && button.closest(".language-console");
   if (!block || button.dataset.clipboardText) return;
-  const code = block.querySelector("code").cloneNode(true);
-  code.querySelectorAll(".go").forEach((output) => output.remove());
-  code.querySelectorAll(".gp").forEach((prompt) => prompt.remove());
-  const lines = code.textContent.split("\n").filter((line) => line.trim());
-  button.dataset.clipboardText = lines.join("\n") + "\n";
+  let continued = false;
+  const commands = block.querySelector("code").textContent.split("\n").filter((line) => {
+    const kept = continued || line.startsWith("$ ");
+    continued = kept && line.endsWith("\\");
+    return kept;
+  });
+  button.dataset.clipboardText = commands.map((line) => line.replace(/^\$ /, "")).join("\n") + "\n";
 }, true);

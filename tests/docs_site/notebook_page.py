@@ -12,7 +12,9 @@ from typing import Any
 def page_of_notebook(path: Path) -> str:
     """Return the Markdown of the page that shows a notebook with its outputs."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return "\n\n".join(part for cell in cells for part in _parts(cell)) + "\n"
+    parts = [part for cell in cells for part in _parts(cell)]
+    parts.insert(1, f"*This page is the notebook `docs/tutorials/{path.name}`, with its outputs.*")
+    return "\n\n".join(parts) + "\n"
 
 
 def _parts(cell: dict[str, Any]) -> Iterator[str]:
@@ -30,7 +32,7 @@ def _output(output: dict[str, Any]) -> str:
     data = output.get("data", {"text/plain": output.get("text", "")})
     if "text/html" in data:
         lines = "".join(data["text/html"]).splitlines()
-        return "<div>\n" + "\n".join(line.strip() for line in lines if line.strip()) + "\n</div>"
+        return '<div class="cell-output">\n' + "\n".join(line.strip() for line in lines if line.strip()) + "\n</div>"
     if "image/png" in data:
         picture = "".join(data["image/png"]).replace("\n", "")
         width = output["metadata"]["image/png"]["width"]
