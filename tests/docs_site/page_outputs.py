@@ -104,10 +104,10 @@ def run_page(page: Path, folder: Path, variables: dict[str, str], new: bool = Fa
             (folder / block.title).write_text(body, encoding="utf-8")
         elif not (new and block.recorded):
             body = run_block(block, folder, variables, seconds)
-        if "picture" in block.settings:
-            source, _, target = block.settings["picture"].partition(" to ")
-            (page.parent / target).parent.mkdir(exist_ok=True)
-            shutil.copyfile(folder / source, page.parent / target)
+            if "picture" in block.settings:
+                source, _, target = block.settings["picture"].partition(" to ")
+                (page.parent / target).parent.mkdir(exist_ok=True)
+                shutil.copyfile(folder / source, page.parent / target)
         written += text[end : block.span[0]] + body
         end = block.span[1]
         page.write_text(written + text[end:], encoding="utf-8")  # kept if a later block fails; the digest comes last
