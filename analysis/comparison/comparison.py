@@ -49,7 +49,7 @@ class Change:
         low, high: 95 % interval of the difference; None where there is none.
         p: two-sided p value of no difference, below 0.05 exactly when the interval leaves out 0; adjusted where the
             interval is simultaneous.
-        images: images with objects of this kind.
+        images: images with objects of this kind, or where a side has errors of this type.
         reason: why there is no interval; "" where there is one.
     """
 
@@ -205,7 +205,7 @@ class Comparison:
         yield _changes(title, ranked[:_MOST_CLASSES], f"{together}{hidden}", images=True)
         yield _changes(
             f"TIDE: AP lost to each type of error, at IoU {self.iou:g}", self.tide,
-            f"Below 0: B loses less to it. {together}",
+            f"Below 0: B loses less to it. Images: where a side has such errors. {together}", images=True,
         )  # fmt: skip
         yield self._objects()
         if images and self.changed:

@@ -72,7 +72,10 @@ def image_differences(a: CocoData, b: CocoData, iou: float, samples: int, seed: 
     k = len(a.class_ids)
     names = (*OVERALL, *a.class_names, *SIZES, *MAIN, *SPECIAL)
     everywhere = len(np.unique(a.gt_image[~a.gt_crowd]))
-    counted = [*[everywhere] * 3, *with_class, *with_size, *[everywhere] * (len(MAIN) + len(SPECIAL))]
+    with_error = [
+        int((sides[0].tide.error_images[name] | sides[1].tide.error_images[name]).sum()) for name in (*MAIN, *SPECIAL)
+    ]
+    counted = [*[everywhere] * 3, *with_class, *with_size, *with_error]
     changes = [_Unbounded(*one) for one in zip(names, of_a.tolist(), of_b.tolist(), drawn, counted, strict=True)]
     ends = np.cumsum([3, k, len(SIZES)]).tolist()
     overall, classes, sizes, tide = (

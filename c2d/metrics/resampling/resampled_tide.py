@@ -12,7 +12,7 @@ import numpy as np
 from c2d.metrics.coco_data import Array, CocoData
 from c2d.metrics.resampling.resampled_ap import ClassCurves, class_mean, object_table
 from c2d.metrics.tide import BACKGROUND
-from c2d.metrics.tide_errors import TideErrors
+from c2d.metrics.tide_errors import KINDS, MAIN, SPECIAL, TideErrors
 
 
 class TideCurves:
@@ -22,13 +22,18 @@ class TideCurves:
         data: ground truth and detections.
         iou: IoU of a correct localisation, 0-1.
         background: IoU up to which a detection is on background, 0-1.
+
+    Attributes:
+        error_images: {error type: (images,) bool}, images with at least one such error.
     """
 
     def __init__(self, data: CocoData, iou: float = 0.5, background: float = BACKGROUND) -> None:
         rows, present = ~data.gt_crowd, data.objects_per_class > 0
         self.objects = object_table(data, rows)
         self.lists = {}
-        for name, one in TideErrors(data, iou, background).oracle_lists():
+        errors = TideErrors(data, iou, background)
+        self.error_images = _error_images(errors)
+        for name, one in errors.oracle_lists():
             curves = ClassCurves(one.cls, one.image, [one.correct], [~one.keep], present)
             self.lists[name] = curves, object_table(data, rows & ~one.gone) if one.gone.any() else self.objects
 
@@ -44,3 +49,17 @@ class TideCurves:
             values = curves.ap(counts, np.asarray(objects @ counts))[0]
             means[name] = class_mean(np.where(present, values, np.nan))
         return {name: mean - means["AP"] for name, mean in means.items() if name != "AP"}
+
+
+def _error_images(errors: TideErrors) -> dict[str, Array]:
+    """Return {error type: (images,) bool}, the images with at least one error of the type, of any score."""
+    data, result = errors.data, errors.result
+    image = data.dt_image[errors.found.kept]
+    of_type = {name: image[result.kind == KINDS.index(name)] for name in MAIN if name != "Miss"}
+    rows = {
+        **of_type,
+        "Miss": data.gt_image[result.missed],
+        "FalsePos": np.concatenate(list(of_type.values())),
+        "FalseNeg": data.gt_image[result.unmatched],
+    }
+    return {name: np.bincount(rows[name], minlength=len(data.image_ids)) > 0 for name in (*MAIN, *SPECIAL)}

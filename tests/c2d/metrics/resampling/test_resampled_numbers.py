@@ -78,3 +78,15 @@ def test_by_paper_and_pencil_a_detection_takes_an_ignored_object_only_for_want_o
     once = np.ones((1, 1), np.int32)
     assert [Curves(data, area=area).ap(once)[0] for area in ("medium", "large")] == [1.0, 1.0]
     assert np.isnan(Curves(data, area="small").ap(once)[0])
+
+
+def test_images_with_errors_by_paper_and_pencil():
+    # Image 1: found, and found again. Image 2: missed, a box on nothing. Image 3: a box of the other class. 4: nothing.
+    box, free = (0, 0, 40, 40), (100, 100, 40, 40)
+    targets = truth([(1, 1, box), (2, 1, box), (3, 1, box)], images=4)
+    found = [(1, 1, box, 0.9), (1, 1, box, 0.8), (2, 1, free, 0.7), (3, 2, box, 0.6)]
+    images = TideCurves(prepare(targets, coco_results(found))).error_images
+    assert {name: np.flatnonzero(rows).tolist() for name, rows in images.items()} == {
+        "Cls": [2], "Loc": [], "Both": [], "Dupe": [0], "Bkg": [1], "Miss": [1], "FalsePos": [0, 1, 2],
+        "FalseNeg": [1, 2],
+    }  # fmt: skip
