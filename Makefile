@@ -10,13 +10,13 @@ READY  := $(VENV)/.ready
 # One process for each core, at most 8 (each needs up to 2 GiB for imported packages), with one thread each: the tensors
 # of the tests are small. The tests of a file run in one process, so that its fixtures are created once.
 WORKERS ?= auto
-test students simulate trust: export OMP_NUM_THREADS ?= 1
+test students graphs simulate trust: export OMP_NUM_THREADS ?= 1
 test-cluster test-web: export OMP_NUM_THREADS ?= 2
 # Threads that spin while they wait take ten times as long on a machine with other work.
 test trust test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test smoke students freeze simulate trust test-cluster test-web docs docs-outputs wheel lint format pins lock audit clean
+.PHONY: help venv demo test smoke students graphs freeze simulate trust test-cluster test-web docs docs-outputs wheel lint format pins lock audit clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ test: $(READY) ## the tests (at most 10 minutes on 2 cores; ARGS="-k icod" to ch
 
 students: $(READY) ## train a step of every kind of student under every method, and write docs/students.md (minutes)
 	@nice $(BIN)/python -W ignore -m tests.c2d.support_table
+
+graphs: $(READY) ## write a student of every kind as ONNX and OpenVINO, and the table of docs/export.md (minutes)
+	@nice $(BIN)/python -W ignore -m tests.c2d.export.graph_table
 
 freeze: $(READY) ## write sweeps/frozen: the run ids that the sweeps of published tables plan
 	@$(BIN)/python -m sweeps.reproduce.frozen_reference

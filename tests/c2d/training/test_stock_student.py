@@ -16,6 +16,8 @@ from c2d.core.attempt import Interrupted
 from c2d.core.errors import RunError
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.detectors import compat
+from c2d.export.export_run import ExportOptions, export_run
+from c2d.export.model_card import WITH_MMDET
 from c2d.training.checkpoint import built_weights
 from c2d.training.train import train
 from c2d.weights import safe_load
@@ -43,6 +45,11 @@ for folder in sys.argv[1:]:
             sample = model.test_step(pseudo_collate([dataset[index]]))[0]
             found += sample.pred_instances.scores.double().tolist()
     json.dump(found, open(f"{folder}/scores.json", "w"))
+import os
+os.chdir("export")
+exec(open("lines.py").read())
+json.dump(scores.double().tolist(), open("scores.json", "w"))
+assert list(names) == open("classes.txt").read().split()
 assert not [name for name in sys.modules if name.split(".")[0] in ("c2d", "analysis")], "something of ours was loaded"
 """
 
@@ -72,6 +79,13 @@ def test_exported_students_are_stock(tiny_store: TinyStore, tmp_path: Path) -> N
             shutil.copy(path, tmp_path / name)
         here[name] = [item["score"] for item in read_json(folder.detections)]
         assert here[name]
+    first = read_json(folder.detections)[0]["image_id"]
+    photo = next(
+        image for image in read_json(next(folder.path.parent.glob("targets/*")))["images"] if image["id"] == first
+    )
+    export_run(folder, tmp_path / "export", tiny_store.runs, ExportOptions(), str)
+    (tmp_path / "export" / "lines.py").write_text(WITH_MMDET)
+    shutil.copy(next(tiny_store.data.glob(f"scenes/val/**/{photo['file_name']}")), tmp_path / "export" / "photo.jpg")
     shutil.copy(Path(compat.__file__), tmp_path)
     (tmp_path / "script.py").write_text(SCRIPT)
     code = "import sys; sys.path.insert(0, '.'); exec(open('script.py').read())"
@@ -79,6 +93,8 @@ def test_exported_students_are_stock(tiny_store: TinyStore, tmp_path: Path) -> N
                           cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert {name: json.loads((tmp_path / name / "scores.json").read_text()) for name in STUDENTS} == here
+    exported = json.loads((tmp_path / "export" / "scores.json").read_text())
+    assert exported == [item["score"] for item in read_json(folder.detections) if item["image_id"] == first]
 
 
 def test_keys_that_a_loss_adds_are_stored_once(tiny_store: TinyStore) -> None:

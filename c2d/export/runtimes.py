@@ -1,0 +1,98 @@
+"""Exported graphs as functions: ONNX Runtime and OpenVINO, on the CPU in fp32."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c2d.core.errors import InputError, first_line
+
+Detect = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""Image (H, W, 3) uint8, red first -> boxes (n, 4) xyxy in its px, scores (n,), labels (n,)."""
+ONNX, IR = "model.onnx", "openvino_model.xml"
+EXTRAS = {"onnx": "export", "onnxruntime": "export", "openvino": "openvino", "safetensors": "train"}
+"""Package: the extra of c2d that brings it."""
+
+
+def require(package: str) -> Any:
+    """Import a package that only the export needs.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise InputError(f"{package} is not installed; pip install 'c2d-suite[{EXTRAS[package]}]'") from None
+
+
+def open_onnx(path: Path) -> Detect:
+    """Open model.onnx.
+
+    Raises:
+        InputError: onnxruntime is not installed, or refuses the file.
+    """
+    runtime = require("onnxruntime")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors alone
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise InputError(f"ONNX Runtime refuses {path.name}: {first_line(error)}") from error
+
+    def detect(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        boxes, scores, labels = session.run(None, {"image": image})
+        return boxes, scores, labels
+
+    return detect
+
+
+def write_openvino(onnx: Path, path: Path) -> None:
+    """Convert model.onnx to OpenVINO's files, openvino_model.xml and openvino_model.bin, in fp32.
+
+    Raises:
+        InputError: openvino is not installed, or refuses the graph.
+    """
+    library = require("openvino")
+    try:
+        library.save_model(library.convert_model(str(onnx)), str(path), compress_to_fp16=False)
+    except Exception as error:
+        raise InputError(
+            f"OpenVINO refuses this graph: {first_line(error)[:200]}; export it with --to onnx, for ONNX Runtime"
+        ) from error
+
+
+def open_openvino(path: Path) -> Detect:
+    """Open openvino_model.xml.
+
+    Raises:
+        InputError: openvino is not installed, or refuses the file.
+    """
+    library = require("openvino")
+    logging.getLogger("openvino").setLevel(logging.ERROR)
+    try:
+        # By default it computes in bf16 where the processor can.
+        model = library.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    except Exception as error:
+        raise InputError(f"OpenVINO refuses {path.name}: {first_line(error)}") from error
+
+    def detect(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        try:
+            found = model([image])
+        except Exception as error:
+            raise InputError(
+                f"OpenVINO cannot run this graph: {first_line(error)[:200]}; export it with --to onnx"
+            ) from error
+        boxes, scores, labels = (found[output] for output in model.outputs)
+        return boxes, scores, labels
+
+    return detect
+
+
+OPEN: dict[str, Callable[[Path], Detect]] = {ONNX: open_onnx, IR: open_openvino}
+"""File: what opens it."""
