@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,7 +57,12 @@ def write_onnx(
     except MemoryError:
         raise
     except Exception as error:  # any code of mmdet, torch and onnx runs here
-        raise InputError(f"a {kind} cannot be written as ONNX: {first_line(error)[:200]}; {INSTEAD}") from error
+        raise InputError(f"a {kind} cannot be written as ONNX: {_reason(error)}; {INSTEAD}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What torch says, without the values of its graph and the place in its sources."""
+    return re.split(r"\s+\[Caused by| INTERNAL ASSERT FAILED", first_line(error))[0][:200]
 
 
 def _add_notes(path: Path, notes: Mapping[str, str]) -> None:

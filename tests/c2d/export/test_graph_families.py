@@ -22,7 +22,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("student", ["faster-rcnn-qr18", "conditional-detr-qr18"])
+@pytest.mark.parametrize("student", ["faster-rcnn-qr18", "detr-qr18"])
 def test_a_graph_finds_what_mmdet_finds(student: str, data: Path) -> None:
     found = graph_table.measure(student, data, (ONNX,)).outcomes[ONNX]
     assert isinstance(found, Parity), found
