@@ -63,7 +63,7 @@ def noisy_student(name: str, classes: int, dataset: Any) -> Any:
         batch = model.data_preprocessor(pseudo_collate([dataset[index] for index in range(4)]))
         maps = model.train().extract_feat(batch["inputs"])
         for head in (getattr(model, "bbox_head", None), getattr(model, "rpn_head", None)):
-            if any(isinstance(module, torch.nn.BatchNorm2d) for module in (head.modules() if head else ())):
+            if head is not None and any(isinstance(part, torch.nn.BatchNorm2d) for part in head.modules()):
                 head(maps)
     model.eval()
     for module in model.modules():

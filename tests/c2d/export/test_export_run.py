@@ -115,7 +115,7 @@ def test_nothing_names_this_machine(export: Export, tiny_store: TinyStore) -> No
 def test_refused_before_any_work(export: Export, tiny_store: TinyStore, tmp_path: Path) -> None:
     def refuse(message: str, out: Path, run: RunFolder = export.run, **options: Any) -> None:
         with pytest.raises(InputError, match=message):
-            export_run(run, out, tiny_store.runs, ExportOptions(data=tiny_store.data, **options), str)
+            export_run(run, out, tiny_store.runs, ExportOptions(data=tiny_store.data, **options), print)
 
     new = tmp_path / "new"
     refuse("exists; give the name of a new folder", export.out)

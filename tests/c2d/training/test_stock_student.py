@@ -83,7 +83,7 @@ def test_exported_students_are_stock(tiny_store: TinyStore, tmp_path: Path) -> N
     photo = next(
         image for image in read_json(next(folder.path.parent.glob("targets/*")))["images"] if image["id"] == first
     )
-    export_run(folder, tmp_path / "export", tiny_store.runs, ExportOptions(), str)
+    export_run(folder, tmp_path / "export", tiny_store.runs, ExportOptions(), print)
     (tmp_path / "export" / "lines.py").write_text(WITH_MMDET)
     shutil.copy(next(tiny_store.data.glob(f"scenes/val/**/{photo['file_name']}")), tmp_path / "export" / "photo.jpg")
     shutil.copy(Path(compat.__file__), tmp_path)
