@@ -87,9 +87,9 @@ def page_of_file(path: str) -> str:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the files that pages link to, and those that these link to, and the notebooks, to the site."""
-    for path in sorted((ROOT / "docs").rglob(f"*{NOTEBOOK}")):
-        name = path.relative_to(ROOT).as_posix()
-        files.append(File.generated(config, site_path(name), content=page_of_notebook(path)))
+    for notebook in sorted((ROOT / "docs").rglob(f"*{NOTEBOOK}")):
+        name = notebook.relative_to(ROOT).as_posix()
+        files.append(File.generated(config, site_path(name), content=page_of_notebook(notebook)))
     pages = [f"docs/{file.src_uri}" for file in files.documentation_pages() if not file.generated_by]
     waiting = [*PROJECT, *(path for page in pages for path in linked_files(page, (ROOT / page).read_text("utf-8")))]
     added: set[str] = set()
