@@ -44,7 +44,6 @@ def watch_command(
     from rich.console import Console
 
     from sweeps.watch.terminal_table import WatchTable
-    from sweeps.watch.watch_loop import watch
 
     # The rows of a large sweep are many small objects: Python's own thresholds search all of them again and again.
     gc.freeze()
@@ -60,18 +59,7 @@ def watch_command(
     elif console.is_terminal and not console.is_dumb_terminal:
         view = _watch_on_screen(sweeps, console, write_page, every)
     else:
-        last: WatchView | None = None
-
-        def show(view: WatchView) -> None:
-            nonlocal last
-            write_page(view)
-            for line in change_lines(last, view):
-                print_line(line)
-            last = view
-
-        from sweeps.watch.change_lines import change_lines
-
-        view = watch(sweeps, show, every)
+        view = _print_changes(sweeps, write_page, every)
         console.print(WatchTable(view))
     if view.has_failed:
         raise typer.Exit(1)
@@ -123,6 +111,27 @@ def _page_writer(page: Path | None) -> Callable[[WatchView], None]:
             failed = str(error)
 
     return write
+
+
+def _print_changes(sweeps: WatchedSweeps, write_page: Callable[[WatchView], None], every_s: float) -> WatchView:
+    """Print a line for each change until the end."""
+    from sweeps.watch.change_lines import change_lines
+    from sweeps.watch.watch_loop import watch
+
+    last: WatchView | None = None
+
+    def show(view: WatchView) -> None:
+        nonlocal last
+        write_page(view)
+        for line in change_lines(last, view):
+            print_line(line)
+        last = view
+
+    try:
+        return watch(sweeps, show, every_s)
+    finally:
+        if last is not None:
+            write_page(replace(last, every_s=0.0))  # which does not reload any more
 
 
 def _watch_on_screen(

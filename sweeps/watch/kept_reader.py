@@ -7,6 +7,7 @@ metrics.jsonl grows in its place: its new lines alone are read. Everything else 
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -43,13 +44,13 @@ class _Kept:
     """What was read of one run folder.
 
     Attributes:
-        changed_ns: time of the folder before it was read.
+        changed_ns: time of the folder before it was read; None where something else has its name.
         is_settled: the folder had the same time at two readings. One alone may be followed by a change in the same
             moment of the file system's clock.
     """
 
     files: RunFiles
-    changed_ns: int
+    changed_ns: int | None
     is_settled: bool
     looked_at: float
     read_again_at: float
@@ -111,17 +112,16 @@ class KeptReader(RunReader):
             kept = self._runs.get(name)
             if kept is not None and kept.files.status["state"] == "done" and now - kept.looked_at < DONE_S:
                 continue
-            with suppress(OSError):
-                changed_ns = entries[name].stat().st_mtime_ns
-                if kept is not None:
-                    kept.looked_at = now
-                if kept is None or kept.changed_ns != changed_ns or not kept.is_settled or now >= kept.read_again_at:
-                    run = RunFolder(runs / name)
-                    found = read_run_files(run) if entries[name].is_dir() else no_folder(run)
-                    self._keep(found, changed_ns, now, now + AGAIN_S * (1 + place / len(wanted)))
+            changed_ns = _folder_time(entries[name])
+            if kept is not None:
+                kept.looked_at = now
+            if kept is None or kept.changed_ns != changed_ns or not kept.is_settled or now >= kept.read_again_at:
+                run = RunFolder(runs / name)
+                found = no_folder(run) if changed_ns is None else read_run_files(run)
+                self._keep(found, changed_ns, now, now + AGAIN_S * (1 + place / len(wanted)))
         return {name: self._runs[name].files for name in wanted if name in self._runs}
 
-    def _keep(self, found: RunFiles, changed_ns: int, now: float, again_at: float) -> None:
+    def _keep(self, found: RunFiles, changed_ns: int | None, now: float, again_at: float) -> None:
         before = self._runs.get(found.run.id)
         is_settled = before is not None and before.changed_ns == changed_ns
         self._runs[found.run.id] = _Kept(found, changed_ns, is_settled, now, again_at)
@@ -217,6 +217,15 @@ class KeptReader(RunReader):
         if kept is None or kept[0] != state:
             kept = self._scores[run.id] = state, _score(run.result)
         return kept[1]
+
+
+def _folder_time(entry: os.DirEntry[str]) -> int | None:
+    """Return when a folder changed, in ns; None for something else, as a file or a link to itself."""
+    try:
+        found = entry.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns if stat.S_ISDIR(found.st_mode) else None
 
 
 def _whole_lines(path: Path, begin: int, end: int) -> bytes:

@@ -91,6 +91,19 @@ def test_any_history_gives_what_a_fresh_reader_finds(tmp_path: Path, seed: int) 
         assert summary(store, reader) == summary(store, None)
 
 
+def test_what_is_no_folder_is_damaged_as_for_status(tmp_path: Path) -> None:
+    store, reader = TinyStore(tmp_path), KeptReader()
+    store.folder("a").symlink_to(store.folder("a"))
+    store.folder("b").write_text("")
+    for _ in range(2):
+        found = summary(store, reader)
+        assert found == summary(store, None)
+        assert found["counts"] == {"new": 1, "damaged": 2}
+    store.folder("b").unlink()
+    store.write("b", "running")
+    assert summary(store, reader)["counts"] == {"new": 1, "running": 1, "damaged": 1}
+
+
 def test_of_a_curve_only_new_lines_are_read(tmp_path: Path) -> None:
     store, reader = TinyStore(tmp_path), KeptReader()
     store.write("a", "running")
