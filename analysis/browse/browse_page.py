@@ -23,8 +23,8 @@ from c2d.metrics.coco_data import Array
 MIN_SCORE = 0.05
 SIDE_PX = 640
 MIB = 20.0
-SHELL_BYTES = 60_000
-"""Style, scripts and frame of a page, with room to spare."""
+ROOM_BYTES = 2000
+"""For the numbers and the teacher's sentence, which are known after the images are chosen."""
 TEACHER_BYTES = 26
 """What the teacher's verdict of one box adds to a page."""
 THREADS, AHEAD = 4, 32
@@ -104,13 +104,7 @@ def write_browse_page(request: BrowseRequest, print_line: Callable[[str], None])
     rows = ImageRows(sets, request.min_score)
     chosen = _choose(request, source, rows, error_order(sets))
     teacher = _teacher(request, source, rows, [image for image, _, _ in chosen], print_line)
-    by_number = request.images is not None and len(chosen) == request.images
-    facts = {
-        **page_facts(source, rows, [image for image, _, _ in chosen], teacher),
-        "minScore": request.min_score,
-        "iou": request.iou,
-        "limited": "images" if by_number else "size",
-    }
+    facts = _facts(request, source, rows, [image for image, _, _ in chosen], teacher)
     images = [page_image(source, rows, image, picture, boxes, teacher) for image, picture, boxes in chosen]
     page = render_page(facts, images, [picture.jpeg for _, picture, _ in chosen])
     atomic_write_text(out, page)
@@ -161,7 +155,8 @@ Chosen = tuple[int, Thumbnail, list[Any]]
 
 def _choose(request: BrowseRequest, source: BrowseSource, rows: ImageRows, order: Array) -> list[Chosen]:
     """Images by falling error, with their pictures and boxes, until the page is full."""
-    left = request.max_mib * 2**20 - SHELL_BYTES
+    empty = render_page(_facts(request, source, rows, [], None), [], [])
+    left = request.max_mib * 2**20 - len(empty.encode()) - ROOM_BYTES
     chosen: list[Chosen] = []
     wanted = order[: request.images] if request.images else order
     for image, picture in zip(wanted.tolist(), _pictures(request, source, wanted.tolist()), strict=True):
@@ -174,6 +169,23 @@ def _choose(request: BrowseRequest, source: BrowseSource, rows: ImageRows, order
             break
         chosen.append((image, picture, boxes))
     return chosen
+
+
+def _facts(
+    request: BrowseRequest,
+    source: BrowseSource,
+    rows: ImageRows,
+    images: Sequence[int],
+    teacher: TeacherVerdicts | None,
+) -> dict[str, Any]:
+    """What the page says about itself; see `page_facts`."""
+    by_number = request.images is not None and len(images) == request.images
+    return {
+        **page_facts(source, rows, images, teacher),
+        "minScore": request.min_score,
+        "iou": request.iou,
+        "limited": "images" if by_number else "size",
+    }
 
 
 def _pictures(request: BrowseRequest, source: BrowseSource, images: Sequence[int]) -> Iterator[Thumbnail]:

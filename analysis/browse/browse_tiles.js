@@ -51,7 +51,10 @@
       make("span", { className: "picture" }),
       make("span", { className: "caption" }, badge(lookOf(item), item.kind), make("span", { className: "count", textContent: isDetection ? item.score.toFixed(2) : "" })),
       make("span", { className: "classes", textContent: title + of }));
-    if (said) button.append(make("span", { className: `teacher${Browse.teacherRight(item) === false ? "" : " agrees"}`, textContent: `teacher: ${teacherText(said.slice(0, 1))}` }));
+    if (said) {
+      const isRight = Browse.teacherRight(item) === true;
+      button.append(make("span", { className: `teacher${isRight ? " agrees" : ""}`, textContent: `teacher: ${teacherText(said.slice(0, 1))}${isRight ? " \u2713" : ""}` }));
+    }
     button.setAttribute("aria-label", `${Browse.shortText(item)}, in ${image.name}`);
     button.dataset.image = String(image.id);
     button.dataset.box = keyOf(item);

@@ -166,7 +166,7 @@ def test_boxes_are_shown_one_by_one_with_their_crop(pair):
     assert pair.wait("$$('#tiles canvas').length === 1")
     pixel = "[...$('#tiles canvas').getContext('2d').getImageData(132, 132, 1, 1).data]"
     assert pair.wait(f"{pixel}[2] === 200 || {pixel}[2] > 190")  # the picture's own colour in the middle of the box
-    assert pair.ask("$('#tiles .teacher').textContent") == "teacher: b 90%"
+    assert pair.ask("$('#tiles .teacher').textContent") == "teacher: b 90% \u2713"
     pair.click("#tiles .tile")
     assert pair.ask("[Browse.state.image, Browse.state.box, $('#detail').open]") == ["1", "B1", True]
     assert "wrong class" in pair.ask("$('#chosen').textContent")

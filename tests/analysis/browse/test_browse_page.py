@@ -107,10 +107,10 @@ def test_the_page_keeps_its_size(tmp_path, files):
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name in small_set.NAMES:
-        Image.effect_noise((600, 500), 90).convert("RGB").save(folder / name)
-    made, page = written(tmp_path, files, image_folder=folder, max_mib=0.4)
+        Image.effect_noise((440, 360), 90).convert("RGB").save(folder / name)
+    made, page = written(tmp_path, files, image_folder=folder, max_mib=0.3)
     assert made.shown == 1
-    assert made.bytes <= 0.4 * 2**20
+    assert made.bytes <= 0.3 * 2**20
     assert "The 1 images with the largest errors of 4; <code>--max-mib</code> for more" in page
     made, page = written(tmp_path, files, image_folder=folder, images=2)
     assert made.shown == 2

@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from c2d.configs.run_config import write_run_config
 from c2d.core.errors import InputError
-from c2d.core.run_folder import RunFolder, read_json
+from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.data.card_lookup import load_card
 from c2d.data.decoding.decoder import read_image
 from c2d.evaluation.crops.crop_verdicts import BEST, classify_crops, main
+from c2d.specs.spec import parse_spec
 from c2d.teachers.classifier import ClassifierTeacher
-from c2d.training.train import train
+from c2d.teachers.networks import build_network
+from c2d.training.config import resolve
 from tests.c2d.conftest import TinyStore
 
 BOXES = [[9.0, 21.0, 48.0, 48.0], [42.0, 30.0, 48.0, 48.0], [3.0, 3.0, 1.0, 40.0]]
@@ -26,11 +29,29 @@ and a box that is too thin."""
 
 
 @pytest.fixture(scope="module")
+def teacher(tiny_store: TinyStore) -> RunFolder:
+    """The files of a finished classifier run, which was not trained."""
+    values = {"iterations": 1, "batch": 4, "warmup": {"iterations": 0}}
+    folder: RunFolder = tiny_store.create_run(
+        network="resnet18", input=32, schedule={"name": "demo-classifier", "values": values}
+    )
+    classes = load_card("scenes", tiny_store.data).card.classes
+    torch.manual_seed(0)
+    torch.save(build_network("resnet18", len(classes), 32).state_dict(), folder.classifier)
+    atomic_write_json(folder.result, {"format": 1, "top1": 1.0, "classes": list(classes)})
+    return folder
+
+
+@pytest.fixture(scope="module")
 def student(tiny_store: TinyStore, teacher: RunFolder) -> RunFolder:
+    """A run with its configs; nothing of it is trained either."""
     folder: RunFolder = tiny_store.create_run(
         iterations=1, method=[{"icod": {"max_positives": 4}}], teachers={"classifier": teacher.id}
     )
-    train(folder, tiny_store.options())
+    configs = resolve(
+        parse_spec(read_json(folder.spec), str(folder.spec)), load_card("scenes", tiny_store.data), folder
+    )
+    write_run_config(folder, configs.student, configs.train)
     return folder
 
 
