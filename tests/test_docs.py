@@ -175,7 +175,11 @@ def test_files_and_folders_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", CHECKED, ids=relative)
 def test_dotted_names_exist(page: Path) -> None:
-    names = {name for name in DOTTED.findall(text_of(page)) if name not in GROUPS and not name.endswith((".py", ".md"))}
+    names = {
+        name
+        for name in DOTTED.findall(text_of(page))
+        if name not in GROUPS and not name.endswith((".py", ".md", ".ipynb"))
+    }
     missing = sorted(name for name in names if not dotted_name_exists(name))
     assert not missing, f"{relative(page)}: {', '.join(missing)}"
 
