@@ -63,7 +63,7 @@ def write_openvino(onnx: Path, path: Path) -> None:
         library.save_model(library.convert_model(str(onnx)), str(path), compress_to_fp16=False)
     except Exception as error:
         raise InputError(
-            f"OpenVINO refuses this graph: {first_line(error)[:200]}; export it with --to onnx, for ONNX Runtime"
+            f"OpenVINO refuses this graph: {_reason(error)}; export it with --to onnx, for ONNX Runtime"
         ) from error
 
 
@@ -79,19 +79,26 @@ def open_openvino(path: Path) -> Detect:
         # By default it computes in bf16 where the processor can.
         model = library.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except Exception as error:
-        raise InputError(f"OpenVINO refuses {path.name}: {first_line(error)}") from error
+        raise InputError(
+            f"OpenVINO refuses {path.name}: {_reason(error)}; export it with --to onnx, for ONNX Runtime"
+        ) from error
 
     def detect(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         try:
             found = model([image])
         except Exception as error:
             raise InputError(
-                f"OpenVINO cannot run this graph: {first_line(error)[:200]}; export it with --to onnx"
+                f"OpenVINO cannot run this graph: {_reason(error)}; export it with --to onnx, for ONNX Runtime"
             ) from error
         boxes, scores, labels = (found[output] for output in model.outputs)
         return boxes, scores, labels
 
     return detect
+
+
+def _reason(error: Exception) -> str:
+    """The last line of OpenVINO's message; those before are places in its sources."""
+    return next((line.strip("- ") for line in reversed(str(error).splitlines()) if line.strip()), "no reason")[:200]
 
 
 OPEN: dict[str, Callable[[Path], Detect]] = {ONNX: open_onnx, IR: open_openvino}

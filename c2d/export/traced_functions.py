@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torchvision  # here: imported while a trace runs, it would record what it asks of its library
 from torch import Tensor
 
 MIN_SIZE, MIN_SCORE = "c2d_min_size", "c2d_min_score"
@@ -77,9 +78,8 @@ def batched_nms(
     Returns:
         boxes and scores (n, 5), best first; indices (n,) of them.
     """
-    import torchvision
-
     config = dict(nms_cfg)
+    boxes = boxes.reshape(-1, 4)  # states the number of columns, which OpenVINO needs
     is_candidate = scores >= config.get(MIN_SCORE, 0.0)
     if (smallest := config.get(MIN_SIZE)) is not None:
         sides = boxes[:, 2:] - boxes[:, :2]
@@ -183,6 +183,26 @@ def predict_queries(self: Any, cls_score: Tensor, bbox_pred: Tensor, img_meta: A
     return InstanceData(bboxes=clip(boxes, (height, width)), scores=scores, labels=labels)
 
 
+def project_inputs(
+    q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the projections of an attention, each by its own part of the weights.
+
+    torch computes those of equal inputs at once, and the tracer loses the number of dimensions there.
+
+    Args:
+        q, k, v: (..., E).
+        w: (3 E, E).
+        b: (3 E,), or None.
+
+    Returns:
+        Three tensors (..., E).
+    """
+    weights, biases = w.chunk(3), (None, None, None) if b is None else b.chunk(3)
+    found = [torch.nn.functional.linear(*part) for part in zip((q, k, v), weights, biases, strict=True)]
+    return found[0], found[1], found[2]
+
+
 def deform_conv2d(
     input: Tensor, offset: Tensor, weight: Tensor, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
     groups: int = 1, deform_groups: int = 1, bias: bool = False, im2col_step: int = 32,
@@ -199,6 +219,4 @@ def deform_conv2d(
     Returns:
         (N, O, h, w).
     """
-    import torchvision
-
     return torchvision.ops.deform_conv2d(input, offset, weight, None, stride, padding, dilation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torchvision  # here: imported while a trace runs, it would record what it asks of its library
 from torch import Tensor
 
 from c2d.export.traced_functions import multiclass_nms
@@ -22,7 +23,6 @@ def extract(self: Any, feats: Any, rois: Tensor, roi_scale_factor: float | None 
     Returns:
         (N, C, side, side), in the order of `rois`.
     """
-    import torchvision
 
     def pool(level: int, regions: Tensor) -> Tensor:
         layer = self.roi_layers[level]
@@ -43,6 +43,24 @@ def extract(self: Any, feats: Any, rois: Tensor, roi_scale_factor: float | None 
     parts.append(torch.zeros(at[-1].shape[0], *parts[0].shape[1:], dtype=parts[0].dtype, device=rois.device))
     # The inverse of the permutation that grouped the regions by level.
     return torch.cat(parts)[torch.cat(at).argsort()]
+
+
+def first_proposals(self: Any, x: Any, batch_data_samples: Any) -> list[Any]:
+    """Return the learned proposals of Sparse R-CNN in px of the input.
+
+    Args:
+        self: mmdet's EmbeddingRPNHead.
+        x: maps (1, C, h, w) of the levels.
+        batch_data_samples: the one sample, with `img_shape`.
+    """
+    from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
+    from mmengine.structures import InstanceData
+
+    height, width = (torch.as_tensor(side).to(x[0]) for side in batch_data_samples[0].metainfo["img_shape"][:2])
+    sides = torch.stack([width, height, width, height])[None]
+    boxes = bbox_cxcywh_to_xyxy(self.init_proposal_bboxes.weight) * sides
+    features = self.init_proposal_features.weight.clone()
+    return [InstanceData(bboxes=boxes, imgs_whwh=sides.repeat(self.num_proposals, 1), features=features)]
 
 
 def predict_standard(

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from c2d.export import traced_functions, traced_roi_heads
@@ -25,13 +26,16 @@ PATCHED = ("mmdet.models.", "mmcv.ops.deform_conv")
 def traceable() -> Iterator[None]:
     """Replace mmdet's functions inside the context; mmdet has been imported."""
     from mmdet.models.dense_heads.detr_head import DETRHead
+    from mmdet.models.dense_heads.embedding_rpn_head import EmbeddingRPNHead
     from mmdet.models.dense_heads.paa_head import PAAHead
     from mmdet.models.roi_heads.cascade_roi_head import CascadeRoIHead
     from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
     from mmdet.models.roi_heads.standard_roi_head import StandardRoIHead
 
-    methods: list[tuple[type, str, Callable[..., Any]]] = [
+    methods: list[tuple[Any, str, Callable[..., Any]]] = [
+        (torch.nn.functional, "_in_projection_packed", traced_functions.project_inputs),
         (PAAHead, "score_voting", traced_functions.score_voting),
+        (EmbeddingRPNHead, "_decode_init_proposals", traced_roi_heads.first_proposals),
         (SingleRoIExtractor, "forward", traced_roi_heads.extract),
         (StandardRoIHead, "predict_bbox", traced_roi_heads.predict_standard),
         (CascadeRoIHead, "predict_bbox", traced_roi_heads.predict_cascade),
