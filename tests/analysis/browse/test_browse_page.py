@@ -5,18 +5,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import itertools
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from analysis.browse.browse_page import BrowseRequest, write_browse_page
+from analysis.browse.page_html import HERE
+from analysis.page.page_shell import page_asset
 from c2d.cli.main import main
 from c2d.core.errors import InputError
 from tests.analysis.browse import small_set
+from tests.analysis.plots.color_vision import SIGHT, lab_of
+from tests.contrast import contrast
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&\u2028\u202e.png"
 
@@ -101,6 +107,18 @@ def test_no_file_outside_the_folder_comes_onto_a_page(tmp_path, name):
     _, page = written(tmp_path, files, image_folder=tmp_path / "pictures")
     image = next(image for image in block(page, "data")["images"] if image["id"] == 1)
     assert image["note"] == "its name is no name of a file in the folder of the images"
+
+
+def test_colours_of_verdicts_stay_apart_for_every_eye():
+    """CIE Lab; 10 is seen side by side. The words on the labels are dark: WCAG AA."""
+    css = page_asset("browse.css", HERE)
+    colours = dict(re.findall(r"--k-(\w+): (#[0-9a-f]{6});", css))
+    verdicts = [colours[kind] for kind in ("correct", "Cls", "Loc", "Both", "Dupe", "Bkg", "Miss", "found")]
+    assert len(set(verdicts)) == 8
+    for matrix in SIGHT.values():
+        lab = lab_of(verdicts, matrix)
+        assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(lab, 2)) > 20
+    assert all(contrast("#111111", colour) >= 4.5 for colour in verdicts)
 
 
 def test_the_page_keeps_its_size(tmp_path, files):
