@@ -14,7 +14,7 @@ under Bonferroni, and 1,000 draws are enough for any m, where a percentile inter
 A class is in n_j of the images only, and s_j is too small for few images, as a standard deviation without Bessel's
 factor in a normal interval is. So c is taken for a normal quantile and replaced by the quantile of Student's t with
 n_j - 1 degrees of freedom at the same probability, times sqrt(n_j / (n_j - 1)). By simulation
-(docs/results/statistics.md) the intervals then hold together in 92 to 100 % from 15 images on.
+(docs/results/statistics.md) the intervals then hold together in 92 to 99 % from 15 images on.
 
 A difference that is the same in every draw, e.g. of a class that both find completely, has the interval [d, d].
 """
