@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from c2d.core.curves.event_file import read_events
@@ -27,8 +28,6 @@ BATCH_S = 2.0
 """Time between two calls: a tracker is given what has come in the meantime at once."""
 ALL = sys.maxsize
 """An iteration that no run reaches."""
-MOST_FAILURES = 3
-"""Calls in a row that fail before a tracker is given up."""
 
 
 class TrackerThread:
@@ -59,7 +58,8 @@ class TrackerThread:
         self._history: int | None = None
         self._ending = self._has_history = False
         self._call = "open"
-        self._failures = self._failed = self._dropped = self._taken = 0
+        self._warned: set[str] = set()
+        self._failed = self._dropped = self._taken = 0
         self._time_s = 0.0
         # A daemon: Python does not wait for it when it exits.
         self._thread = threading.Thread(target=self._run, name=f"c2d-track-{name}", daemon=True)
@@ -91,7 +91,8 @@ class TrackerThread:
         self._thread.join(max(0.0, limit_s))
         hangs = self._thread.is_alive()
         if hangs:
-            self.tracker.abandon()
+            with suppress(Exception):
+                self.tracker.abandon()
         with self._changed:
             waiting = len(self._events) + self._taken if hangs else 0
             lost = waiting + self._dropped + self._failed
@@ -103,10 +104,13 @@ class TrackerThread:
         return f"--track {self.name}: {lost} events are not in it ({', '.join(parts)}); metrics.jsonl has all of them"
 
     def _run(self) -> None:
-        if not self._guard("open", lambda: self.tracker.open(read_tracked_run(self.folder)), last=True):
+        is_open = self._guard("open", lambda: self.tracker.open(read_tracked_run(self.folder)))
+        # A call that failed may succeed later: a disk has space again, a server answers again.
+        if not is_open or not self._guard("events", self._send_all):
             self._discard()
-            return
-        while self._failures < MOST_FAILURES:
+
+    def _send_all(self) -> None:
+        while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._events or self._ending or self._history is not None)
                 if not self._ending and self._history is None:
@@ -122,29 +126,25 @@ class TrackerThread:
             self._send(events)
             self._taken = 0
             if ending:
-                self._guard("finish", lambda: self.tracker.finish(read_outcome(self.folder)), last=True)
+                self._guard("finish", lambda: self.tracker.finish(read_outcome(self.folder)))
                 return
-        self.warn(f"--track {self.name}: given up after {MOST_FAILURES} calls in a row that failed")
-        self._discard()
 
     def _send(self, events: list[Mapping[str, Any]], count: bool = True) -> None:
         points = list(points_of(events, self._time_s or time.time()))
         if not points:
             return
         self._time_s = points[-1].time_s
-        if self._guard("log", lambda: self.tracker.log(points)):
-            self._failures = 0
-        elif count:
+        if not self._guard("log", lambda: self.tracker.log(points)) and count:
             self._failed += len(events)
 
-    def _guard(self, call: str, body: Callable[[], None], last: bool = False) -> bool:
-        """Call the tracker; report its first failure, and each of a call that happens once."""
+    def _guard(self, call: str, body: Callable[[], None]) -> bool:
+        """Call the tracker; report the first failure of each call."""
         self._call = call
         try:
             body()
         except BaseException as error:  # also a SystemExit of a package
-            self._failures += 1
-            if last or self._failures == 1:
+            if call not in self._warned:
+                self._warned.add(call)
                 line = mask_text(f"{type(error).__name__}: {first_line(error)}")
                 self.warn(f"--track {self.name}: {call} failed: {line}; the run goes on without it")
             return False

@@ -52,6 +52,7 @@ class StandIn:
 
     def abandon(self) -> None:
         self.abandoned = True
+        self._call("abandon")
 
 
 @pytest.fixture
@@ -115,17 +116,34 @@ def test_an_exception_in_a_call_is_one_warning(folder: RunFolder, failing: str, 
     assert "hunter22" not in warnings[0]
 
 
-def test_a_tracker_is_given_up_after_three_failures(folder: RunFolder) -> None:
+def test_a_tracker_that_works_again_gets_what_follows(folder: RunFolder) -> None:
     stand_in, warnings = StandIn(failing=["log"]), list[str]()
     thread = start(folder, stand_in, warnings)
-    for iteration in range(1, 5):
+    thread.send_history(0)
+    for iteration in (1, 2, 3, 4):
         thread.put(train_event(iteration))
         time.sleep(0.05)
+        stand_in.failing = ["log"] if iteration < 2 else []
+        time.sleep(0.05)
     thread.end()
-    assert "4 events are not in it (4 were in calls that failed)" in thread.join(10)
-    assert len(warnings) == 2
-    assert "given up" in warnings[1]
-    assert stand_in.outcome is None
+    lost = thread.join(10)
+    arrived = [point.step for point in stand_in.points]
+    assert arrived[-2:] == [3, 4]
+    assert f"{4 - len(arrived)} events are not in it ({4 - len(arrived)} were in calls that failed)" in lost
+    assert len(warnings) == 1
+    assert stand_in.outcome is not None
+
+
+@pytest.mark.parametrize("event", [{"iteration": float("inf"), "loss": 1.0}, {"iteration": "x"}, {"loss": 1.0}, {}])
+def test_an_event_of_another_form_ends_nothing(folder: RunFolder, event: dict[str, object]) -> None:
+    stand_in, warnings = StandIn(), list[str]()
+    thread = start(folder, stand_in, warnings)
+    thread.send_history(0)
+    thread.put(event)
+    thread.end()
+    thread.join(10)
+    assert not stand_in.points
+    assert len(warnings) == (event.get("iteration") == float("inf"))
 
 
 def test_a_full_queue_drops_and_counts_without_waiting(folder: RunFolder) -> None:
@@ -145,7 +163,7 @@ def test_a_full_queue_drops_and_counts_without_waiting(folder: RunFolder) -> Non
 
 @pytest.mark.parametrize("hanging", ["open", "log", "finish"])
 def test_a_call_that_never_returns_is_left_behind(folder: RunFolder, hanging: str) -> None:
-    stand_in = StandIn(hanging=[hanging])
+    stand_in = StandIn(hanging=[hanging], failing=["abandon"])
     thread = start(folder, stand_in, [])
     thread.put(train_event(1))
     thread.end()
