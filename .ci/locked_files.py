@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parents[1] / "constraints"
-RUNTIME = ("", "train", "analysis", "export")
+RUNTIME = ("", "train", "analysis", "export", "track")
 """Extras that a run or a report uses; what only `dev` brings is a tool."""
 LEFT_OUT = {"opencv-python"}
 """Owns the same files as opencv-python-headless, and needs libGL; see docs/install.md."""
 SPDX = {
     "3-Clause BSD License": "BSD-3-Clause",
+    "Apache 2.0": "Apache-2.0",
     "Apache License": "Apache-2.0",
     "Apache License, Version 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",

@@ -357,13 +357,13 @@ def _config_json(folder: Path) -> Parse:
 
 
 def _metrics(folder: Path) -> Parse:
-    from sweeps.state.eta import _pace_s
+    from sweeps.state.curve_tail import read_curve_tail, with_last_score
 
     path = folder / "metrics.jsonl"
 
     def parse(data: bytes) -> object:
         path.write_bytes(data)
-        return _pace_s(path)
+        return with_last_score(read_curve_tail(path), path)
 
     return parse
 
