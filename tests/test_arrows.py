@@ -160,8 +160,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sweeps.actions",
     ),
     "sweeps.commands": (
-        "c2d.core", "sweeps.definition", "sweeps.launchers", "sweeps.notification", "sweeps.state", "sweeps.checks",
-        "sweeps.actions", "sweeps.archive", "sweeps.smoke", "sweeps.watch",
+        "c2d.core", "c2d.core.process", "sweeps.definition", "sweeps.launchers", "sweeps.notification", "sweeps.state",
+        "sweeps.checks", "sweeps.actions", "sweeps.archive", "sweeps.smoke", "sweeps.watch",
     ),
     "sweeps": (
         "c2d.core", "c2d.core.process", "sweeps.definition", "sweeps.state", "sweeps.launchers", "sweeps.actions",

@@ -48,7 +48,7 @@
     if (!state.types.delete(type)) state.types.add(type);
     changed();
   }));
-  const cls = choice("class", [["", `all ${facts.classes.length} classes`], ...facts.classes.map((name) => [name, name])], "cls");
+  const cls = choice("class", [["", "all classes"], ...facts.classes.map((name) => [name, name])], "cls");
   const size = choice("size", [["", "all sizes"], ["small", "small, up to 32\u00b2 px"], ["medium", "medium, up to 96\u00b2 px"], ["large", "large"]], "size");
   const confusion = choice("confusion", [["", "all"]], "confusion");
   const showConfusions = () => {

@@ -17,7 +17,7 @@ from analysis.browse.page_html import json_text, render_page
 from analysis.browse.teacher_verdicts import TeacherVerdicts, teacher_verdicts
 from analysis.browse.thumbnails import Thumbnail, make_thumbnail
 from c2d.core.errors import InputError
-from c2d.core.run_folder import atomic_write_text
+from c2d.core.run_folder import RunFolder, atomic_write_text
 from c2d.metrics.coco_data import Array
 
 MIN_SCORE = 0.05
@@ -27,6 +27,8 @@ ROOM_BYTES = 2000
 """For the numbers and the teacher's sentence, which are known after the images are chosen."""
 TEACHER_BYTES = 26
 """What the teacher's verdict of one box adds to a page."""
+MOST_NAME_BYTES = 160
+"""Of the names in the name of a page; a file system takes 255 bytes."""
 THREADS, AHEAD = 4, 32
 """Threads that make thumbnails (OpenCV and Pillow release Python's lock), and thumbnails that are made at a time."""
 
@@ -133,20 +135,22 @@ def check_request(request: BrowseRequest) -> None:
 
 
 def _out(request: BrowseRequest, source: BrowseSource) -> Path:
-    """The file of the page, outside of the runs."""
-    if request.out is None:
-        names = "-vs-".join(Path(one.name).name for one in source.sets)
-        plain = "".join(char if char.isalnum() or char in "-_." else "_" for char in names)
-        return Path(f"browse-{plain[:160]}.html")
-    if request.out.is_dir():
-        raise InputError(f"--out {request.out} is a folder; give the file of the page, e.g. {request.out}/errors.html")
-    place = request.out.resolve()
-    for one in source.sets:
-        if one.run is not None and place.is_relative_to(one.run.path.resolve()):
-            raise InputError(
-                f"--out {request.out} lies in the run folder {one.run.id}, which never changes; give another"
-            )
-    return request.out
+    """The file of the page: an .html file outside of all run folders."""
+    out = request.out or Path(_name_of_page(source))
+    if out.is_dir():
+        raise InputError(f"--out {out} is a folder; give the file of the page, e.g. {out}/errors.html")
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--out {out} is no page; give a path that ends with .html")
+    run = next((RunFolder(folder) for folder in out.resolve().parents if RunFolder(folder).spec.exists()), None)
+    if run is not None:
+        raise InputError(f"--out {out} lies in the run folder {run.id}, which never changes; give another")
+    return out
+
+
+def _name_of_page(source: BrowseSource) -> str:
+    names = "-vs-".join(Path(one.name).name for one in source.sets)
+    plain = "".join(char if char.isalnum() or char in "-_." else "_" for char in names)
+    return f"browse-{plain.encode()[:MOST_NAME_BYTES].decode(errors='ignore')}.html"
 
 
 Chosen = tuple[int, Thumbnail, list[Any]]
@@ -165,7 +169,12 @@ def _choose(request: BrowseRequest, source: BrowseSource, rows: ImageRows, order
         named = len(json_text(source.images[image].name)) + 120
         judged = sum(map(len, boxes)) * TEACHER_BYTES if request.teacher else 0
         left -= len(picture.jpeg) + len(json_text(boxes)) + named + judged
-        if left < 0 and chosen:
+        if left < 0 and not chosen:
+            raise InputError(
+                f"one image makes a page of {request.max_mib - left / 2**20:.1f} MiB, --max-mib is "
+                f"{request.max_mib:g}; give a larger --max-mib or a smaller --side"
+            )
+        if left < 0:
             break
         chosen.append((image, picture, boxes))
     return chosen
@@ -192,7 +201,7 @@ def _pictures(request: BrowseRequest, source: BrowseSource, images: Sequence[int
     """Thumbnails in order, made in threads and only a few ahead: most images of a large set do not fit."""
 
     def make(image: int) -> Thumbnail:
-        return make_thumbnail(source.folder, source.images[image].name, request.side)
+        return make_thumbnail(source.folder, source.images[image], request.side)
 
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(images), AHEAD):

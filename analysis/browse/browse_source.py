@@ -80,11 +80,14 @@ def read_source(given: Sequence[str], targets: Path | None, store: Path, folder:
         folder: of the image files; None: that of the data set of a run, under the data root.
 
     Raises:
-        InputError: a run is no finished detector, a file is damaged, or both are not of the same images.
+        InputError: a run is no finished detector, a file is damaged, its scores are not in 0-1, or both are not of
+            the same images.
     """
     if not 1 <= len(given) <= MOST_SETS:
         raise InputError(f"{len(given)} runs given; a page shows one run, or two that are compared")
     sides = read_sides(given, targets, store)
+    for name, data in zip(sides.names, sides.data, strict=True):
+        _check_scores(name, data)
     names = list(sides.names)
     if len(set(names)) < len(names):
         names = [str(one) for one in given]
@@ -93,6 +96,16 @@ def read_source(given: Sequence[str], targets: Path | None, store: Path, folder:
         folder = _image_folder(run, sides.digest)
     sets = [DetectionSet(*one) for one in zip(names, sides.data, sides.folders, strict=True)]
     return BrowseSource(tuple(sets), _images(sides.targets, sides.data[0]), folder, sides.dataset)
+
+
+def _check_scores(name: str, data: CocoData) -> None:
+    """Thresholds of the page are 0-1: with other scores its best F1 and its slider would mean nothing."""
+    wrong = data.dt_score[(data.dt_score < 0) | (data.dt_score > 1)]
+    if len(wrong):
+        raise InputError(
+            f"{name}: {len(wrong):,} of {len(data.dt_score):,} scores are outside 0-1, e.g. {wrong[0]:g}; "
+            "give scores as probabilities, 0-1"
+        )
 
 
 def _image_folder(run: RunFolder, digest: str) -> Path | None:

@@ -20,9 +20,11 @@ from typing import Any
 import c2d
 from analysis.browse.box_rows import Row
 from analysis.loading.cache import cache_folder, is_inside
+from c2d.core.disk import DiskError
 from c2d.core.errors import InputError, RunError
 from c2d.core.json_values import read_json, read_object, required
 from c2d.core.process.python_process import module_command, module_environment
+from c2d.core.process.stop_signals import exit_on_close_signals
 from c2d.core.regular_file import FormatError, Problem
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.core.store_folder import find_run
@@ -30,6 +32,8 @@ from c2d.core.store_folder import find_run
 OWN = "own"
 """Stands for the teacher of the run itself."""
 MODULE = "c2d.evaluation.crops.crop_verdicts"
+WRONG_ANSWER = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
+"""What reading a file of another form raises."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +88,31 @@ def teacher_verdicts(
     }
     weights = [other] if other is not None else [RunFolder(run.path.parent / name) for name in _own_teachers(run)]
     kept = _place(run, request, weights)
-    answer = read_json(kept) if kept is not None and kept.is_file() else None
-    if answer is None or isinstance(answer, Problem):
-        count = sum(len(rows) for _, rows in boxes)
-        print_line(f"the teacher classifies {count:,} crops; the answer is kept in {kept or 'no file'}")
-        answer = _compute(request, kept)
+    found = _kept_verdicts(kept, classes)
+    if found is not None:
+        return found
+    count = sum(len(rows) for _, rows in boxes)
+    print_line(f"the teacher classifies {count:,} crops; the answer is kept in {kept or 'no file'}")
+    answer = _compute(request)
     try:
-        return _read(answer, classes)
-    except (FormatError, KeyError, TypeError, ValueError):
-        raise InputError(f"{kept} is damaged; remove it and call again") from None
+        found = _read(answer, classes)
+    except WRONG_ANSWER as error:
+        raise RunError(f"the answer of {MODULE} is no list of verdicts ({type(error).__name__}: {error})") from error
+    if kept is not None:
+        try:
+            atomic_write_json(kept, answer)
+        except DiskError as error:
+            print_line(f"warning: the answer is not kept: {error}")
+    return found
+
+
+def _kept_verdicts(kept: Path | None, classes: Sequence[str]) -> TeacherVerdicts | None:
+    """The answer of an earlier call; None where there is none, or its file is damaged."""
+    answer = read_json(kept) if kept is not None and kept.is_file() else None
+    try:
+        return None if answer is None or isinstance(answer, Problem) else _read(answer, classes)
+    except WRONG_ANSWER:
+        return None
 
 
 def _own_teachers(run: RunFolder) -> list[str]:
@@ -128,9 +148,9 @@ def _place(run: RunFolder, request: Mapping[str, Any], weights: Sequence[RunFold
     return folder / "browse" / f"teacher-{hashlib.sha256(content.encode()).hexdigest()[:32]}.json"
 
 
-def _compute(request: Mapping[str, Any], kept: Path | None) -> Any:
+def _compute(request: Mapping[str, Any]) -> Any:
     """Run the process; its own error is the reason of ours."""
-    with tempfile.TemporaryDirectory(prefix="c2d-browse-") as folder:
+    with exit_on_close_signals(), tempfile.TemporaryDirectory(prefix="c2d-browse-") as folder:
         question, out = Path(folder) / "request.json", Path(folder) / "answer.json"
         atomic_write_json(question, request)
         done = subprocess.run(
@@ -148,8 +168,6 @@ def _compute(request: Mapping[str, Any], kept: Path | None) -> Any:
         answer = read_json(out)
     if isinstance(answer, Problem):
         raise RunError(f"the answer of {MODULE} {answer.message}")
-    if kept is not None:
-        atomic_write_json(kept, answer)
     return answer
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.browse.browse_source import picture_path
+from analysis.browse.browse_source import ImageEntry, picture_path
 
 QUALITY = 78
 
@@ -24,7 +24,7 @@ class Thumbnail:
 
     Attributes:
         jpeg: base64 of the file, "" where there is no picture.
-        width, height: px of the image itself, which the boxes are in; 0 where there is no picture.
+        width, height: px that the boxes are in; 0 where there is no picture.
         reason: why there is no picture, else "".
     """
 
@@ -34,12 +34,15 @@ class Thumbnail:
     reason: str
 
 
-def make_thumbnail(folder: Path | None, name: str, side: int) -> Thumbnail:
+def make_thumbnail(folder: Path | None, image: ImageEntry, side: int) -> Thumbnail:
     """Make the thumbnail of an image; one that cannot be read is no error.
+
+    A file that is a smaller or larger copy of the annotated image is shown in the frame of the annotation, where the
+    boxes are. One of another shape is no picture of these boxes.
 
     Args:
         folder: of the images; None: not known.
-        name: of the file, relative to the folder.
+        image: name of the file, relative to the folder, and its size as annotated.
         side: largest width or height in px; a smaller image keeps its size.
     """
     from PIL import Image
@@ -48,7 +51,7 @@ def make_thumbnail(folder: Path | None, name: str, side: int) -> Thumbnail:
 
     if folder is None:
         return _without("the folder of the images is not known")
-    path = picture_path(folder, name)
+    path = picture_path(folder, image.name)
     if path is None:
         return _without("its name is no name of a file in the folder of the images")
     try:
@@ -58,11 +61,14 @@ def make_thumbnail(folder: Path | None, name: str, side: int) -> Thumbnail:
     except (UnreadableImage, OSError, ValueError) as error:
         return _without(f"its file cannot be read ({type(error).__name__})")
     height, width = pixels.shape[:2]
+    frame = image.width or width, image.height or height
+    if abs(width * frame[1] - height * frame[0]) > max(width, height, *frame):
+        return _without(f"its file has {width} x {height} px, the annotation file says {frame[0]} x {frame[1]}")
     picture = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))
     picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=QUALITY, optimize=True)
-    return Thumbnail(base64.b64encode(content.getvalue()).decode("ascii"), width, height, "")
+    return Thumbnail(base64.b64encode(content.getvalue()).decode("ascii"), *frame, "")
 
 
 def _without(reason: str) -> Thumbnail:

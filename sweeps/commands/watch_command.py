@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gc
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
 
     from sweeps.watch.watch_loop import WatchedSweeps
     from sweeps.watch.watch_view import WatchView
-
-TERMINATED = 143
 
 
 def watch_command(
@@ -115,6 +111,7 @@ def _page_writer(page: Path | None) -> Callable[[WatchView], None]:
 
 def _print_changes(sweeps: WatchedSweeps, write_page: Callable[[WatchView], None], every_s: float) -> WatchView:
     """Print a line for each change until the end."""
+    from c2d.core.process.stop_signals import exit_on_close_signals
     from sweeps.watch.change_lines import change_lines
     from sweeps.watch.watch_loop import watch
 
@@ -128,7 +125,8 @@ def _print_changes(sweeps: WatchedSweeps, write_page: Callable[[WatchView], None
         last = view
 
     try:
-        return watch(sweeps, show, every_s)
+        with exit_on_close_signals():
+            return watch(sweeps, show, every_s)
     finally:
         if last is not None:
             write_page(replace(last, every_s=0.0))  # which does not reload any more
@@ -140,13 +138,14 @@ def _watch_on_screen(
     """Show the table on a screen of its own; the last one stays on the terminal afterwards, also after Ctrl-C."""
     from rich.live import Live
 
+    from c2d.core.process.stop_signals import exit_on_close_signals
     from sweeps.watch.terminal_table import WatchTable
     from sweeps.watch.watch_loop import watch
 
     table = WatchTable(is_screen=True)
     try:
         with (
-            _terminated(),
+            exit_on_close_signals(),
             Live(
                 table, console=console, screen=True, refresh_per_second=1, redirect_stdout=False, redirect_stderr=False
             ) as live,
@@ -163,19 +162,3 @@ def _watch_on_screen(
             table.view = replace(table.view, every_s=0.0)
             console.print(table)
             write_page(table.view)  # which does not reload any more
-
-
-@contextmanager
-def _terminated() -> Iterator[None]:
-    """End by an exception on SIGTERM and SIGHUP, so that the terminal gets its own screen and its cursor back."""
-
-    def end(number: int, frame: Any) -> None:
-        raise SystemExit(TERMINATED)
-
-    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {number: signal.signal(number, end) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 from PIL import Image
 
 from analysis.browse.browse_page import BrowseRequest, write_browse_page
+from analysis.browse.browse_source import ImageEntry
 from analysis.browse.page_html import HERE
+from analysis.browse.thumbnails import make_thumbnail
 from analysis.page.page_shell import page_asset
 from c2d.cli.main import main
 from c2d.core.errors import InputError
@@ -125,11 +128,11 @@ def test_the_page_keeps_its_size(tmp_path, files):
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name in small_set.NAMES:
-        Image.effect_noise((440, 360), 90).convert("RGB").save(folder / name)
+        Image.effect_noise((432, 360), 90).convert("RGB").save(folder / name)
     made, page = written(tmp_path, files, image_folder=folder, max_mib=0.3)
     assert made.shown == 1
     assert made.bytes <= 0.3 * 2**20
-    assert "The 1 images with the largest errors of 4; <code>--max-mib</code> for more" in page
+    assert "1 of 4 images, those with the largest errors; <code>--max-mib</code> for more" in page
     made, page = written(tmp_path, files, image_folder=folder, images=2)
     assert made.shown == 2
     assert "<code>--images</code> for more" in page
@@ -172,6 +175,45 @@ def test_runs_are_found_with_their_pictures_and_stay_as_they_are(tmp_path, monke
         "net-kd-0123456789ab-s0",
     ]
     assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
+
+
+def test_no_file_but_a_page_is_replaced(tmp_path, files, monkeypatch):
+    """Neither the inputs, nor a file in a run folder: also where the page goes into the working directory."""
+    run = small_set.write_run(tmp_path / "runs", "net-a-0123456789ab-s0", small_set.A)
+    other = small_set.write_run(tmp_path / "more-runs", "net-b-0123456789ab-s0", small_set.B)
+    for out in (files[0], files[1], tmp_path / "page"):
+        with pytest.raises(InputError, match=r"is no page; give a path that ends with \.html"):
+            write_browse_page(replace(request(tmp_path, files), out=out), print)
+    for out in (run / "sub" / "page.html", other / "page.html"):
+        with pytest.raises(InputError, match="lies in the run folder net-"):
+            write_browse_page(replace(request(tmp_path, files), out=out), print)
+    monkeypatch.chdir(run)
+    with pytest.raises(InputError, match=r"browse-net-a-0123456789ab-s0\.html lies in the run folder"):
+        write_browse_page(BrowseRequest((str(run),), tmp_path / "runs"), print)
+    monkeypatch.chdir(tmp_path)
+    long = tmp_path / f"{chr(0x4E00) * 80}.json"
+    long.write_bytes(files[1].read_bytes())
+    made = write_browse_page(replace(request(tmp_path, files), runs=(str(long), str(files[2])), out=None), print)
+    assert made.path.name == f"browse-{chr(0x4E00) * 53}.html"
+
+
+def test_an_image_file_of_another_size_is_in_the_frame_of_its_boxes(tmp_path):
+    Image.new("RGB", (101, 50)).save(tmp_path / "copy.png")
+    twice = make_thumbnail(tmp_path, ImageEntry("copy.png", 202, 100), 640)
+    assert (twice.width, twice.height, bool(twice.jpeg)) == (202, 100, True)
+    unstated = make_thumbnail(tmp_path, ImageEntry("copy.png", None, None), 640)
+    assert (unstated.width, unstated.height) == (101, 50)
+    turned = make_thumbnail(tmp_path, ImageEntry("copy.png", 50, 101), 640)
+    assert (turned.jpeg, turned.reason) == ("", "its file has 101 x 50 px, the annotation file says 50 x 101")
+
+
+@pytest.mark.parametrize("score", [-0.5, 98.0])
+def test_scores_that_are_no_probabilities_are_refused(tmp_path, files, score):
+    rows = json.loads(files[1].read_text())
+    rows[0]["score"] = score
+    files[1].write_text(json.dumps(rows))
+    with pytest.raises(InputError, match=rf"1 of {len(rows)} scores are outside 0-1, e\.g\. {score:g}"):
+        written(tmp_path, files)
 
 
 def test_what_cannot_be_shown_is_refused(tmp_path, files):

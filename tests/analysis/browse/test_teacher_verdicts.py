@@ -68,11 +68,26 @@ def test_the_error_of_the_process_is_ours(run, monkeypatch):
         ask(run)
 
 
-def test_a_damaged_answer_names_its_file(run, tmp_path):
-    ask(run)
+@pytest.mark.parametrize("damage", ['{"format": 1}', "garbage", "[1]", '{"classes": 3}'])
+def test_a_damaged_answer_is_computed_again(run, tmp_path, damage):
+    found, _ = ask(run)
     (kept,) = (tmp_path / "cache" / "browse").iterdir()
-    kept.write_text('{"format": 1}')
-    with pytest.raises(InputError, match=r"teacher-\w+\.json is damaged; remove it and call again"):
+    content = kept.read_bytes()
+    kept.write_text(damage)
+    assert ask(run)[0] == found
+    assert kept.read_bytes() == content
+
+
+def test_an_answer_that_cannot_be_kept_is_used(run, tmp_path):
+    (tmp_path / "cache").write_text("no folder")
+    found, lines = ask(run)
+    assert found.rows == {1: [[1, 750, 0, 250], None]}
+    assert lines[1].startswith("warning: the answer is not kept: cannot write")
+
+
+def test_an_answer_of_another_form_is_an_error(run, monkeypatch):
+    answer_with(monkeypatch, "open(sys.argv[2], 'w').write('{}')")
+    with pytest.raises(RunError, match=r"crop_verdicts is no list of verdicts \(KeyError: 'classes'\)"):
         ask(run)
 
 

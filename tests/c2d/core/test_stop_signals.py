@@ -1,0 +1,54 @@
+"""A command that is ended by a signal cleans up, unless it was told to ignore that signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from c2d.core.process.stop_signals import exit_on_close_signals
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_body_ends_by_an_exception(number):
+    before = signal.getsignal(number)
+    cleaned = []
+
+    def body() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            signal.pause()
+        finally:
+            cleaned.append(number)
+
+    with pytest.raises(SystemExit, match=str(128 + number)), exit_on_close_signals():
+        body()
+    assert cleaned == [number]
+    assert signal.getsignal(number) == before
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with exit_on_close_signals():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_another_thread_may_use_it():
+    used = []
+
+    def body() -> None:
+        with exit_on_close_signals():
+            used.append(True)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert used == [True]
