@@ -16,9 +16,15 @@ from typing import NamedTuple
 
 import pytest
 
+from c2d.cli.missing_packages import EXTRA_OF
+
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("c2d", "sweeps", "analysis", "benchmarks")
 HEAVY = ("torch", "torchvision", "mmengine", "mmcv", "mmdet", "timm")
+OF_THE_CORE = {"PIL", "cv2", "defusedxml", "filelock", "hotcoco", "numpy", "pycocotools", "pydantic", "rich",
+               "submitit", "typer", "yaml"}  # fmt: skip
+LOOKED_FOR = {"IPython", "huggingface_hub", "markupsafe", "mlflow", "tensorboard", "tensorrt", "wandb"}
+"""Packages whose absence their own module reports, or that come with another package of an extra."""
 
 # folder: the folders it may import. `c2d` alone is c2d/__init__.py (the version), which every folder may import.
 # Imports inside functions and imports of types alone count as well.
@@ -116,7 +122,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.evaluation",
     ),
     "c2d.cli": (
-        "c2d.api", "c2d.cli.checks", "c2d.core", "c2d.core.yaml", "c2d.metrics.scoring", "c2d.data",
+        "c2d.api", "c2d.cli.checks", "c2d.core", "c2d.core.yaml", "c2d.metrics", "c2d.metrics.scoring", "c2d.data",
         "c2d.data.coco", "c2d.data.fetch", "c2d.data.scenes", "c2d.data.voc",
         "c2d.data.imagenet", "c2d.data.kitti", "c2d.data.yolo", "c2d.data.cvat", "c2d.data.conversion",
         "c2d.data.decoding", "c2d.specs", "c2d.evaluation", "c2d.training", "c2d.preflight", "c2d.export",
@@ -430,6 +436,13 @@ def test_torch_free_folders_import_no_torch() -> None:
 def test_command_modules_import_nothing_heavy_at_the_top() -> None:
     heavy = [a for a in arrows(*COMMAND_MODULES) if not a.lazy and within(a.target, *HEAVY)]
     assert not heavy, shown(heavy)
+
+
+def test_every_package_that_an_extra_brings_has_an_error() -> None:
+    """Here, where all imports are read anyway; what the error says is in test_missing_packages.py."""
+    imported = {arrow.target.partition(".")[0] for arrow in arrows(*ROOMS)}
+    others = imported - set(sys.stdlib_module_names) - set(ROOMS) - OF_THE_CORE - LOOKED_FOR
+    assert others - {"typing_extensions"} <= set(EXTRA_OF)
 
 
 def test_the_command_imports_no_room() -> None:

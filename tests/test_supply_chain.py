@@ -12,7 +12,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 VERSIONS = ("311", "312", "313")
 PERMISSIVE = {
-    *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "ISC", "MIT", "MIT-0", "MIT-CMU", "PSF-2.0", "Zlib"),
+    *(
+        "0BSD",
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "BSL-1.0",
+        "ISC",
+        "MIT",
+        "MIT-0",
+        "MIT-CMU",
+        "PSF-2.0",
+        "Zlib",
+    ),
     "Apache-2.0 WITH LLVM-exception",
 }
 # MPL 2.0 asks for the source of its own files only. NVIDIA's libraries come with torch's CUDA build under their own

@@ -61,7 +61,8 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """Return lines (row, truth, predicted) of the cells that are not 0 in all seeds; "" is the background.
 
     `count` is the mean number over seeds, `value` that number per 100 `objects`; with `difference` both are minus the
-    baseline's, over common seeds. A row that cannot be shown has one line without a value, and the reason in `note`.
+    baseline's, over common seeds, of the cells that are not 0 in all seeds of both. A row that cannot be shown has one
+    line without a value, and the reason in `note`.
 
     Raises:
         InputError: `difference` without a baseline.
@@ -99,11 +100,13 @@ def _lines(row: Row, found: Mapping[str, Found], difference: bool, note: str) ->
             "objects": math.nan, "count": math.nan, **interval_columns([]),
             **run_columns(row.group, [], "detections")}  # fmt: skip
     tables = {seed: np.asarray(table, float) for seed, (_, _, table) in mine.items()}
+    there = [table != 0 for table in tables.values()]
     if difference:
         if row.against is None:
             return [{**none, "note": f"{row.name}: the sweep has no baseline for it."}]
         base_run = runs_by_seed(row.against)
         base = {seed: found[run][2] for seed, run in base_run.items() if run in found}
+        there += [table != 0 for table in base.values()]  # a class without a change has its number of objects, too
         tables = {seed: table - base[seed] for seed, table in tables.items() if seed in base}
         same |= {"against": series_label(row.against),
                  "baseline_runs": " ".join(base_run[seed] for seed in sorted(tables))}  # fmt: skip
@@ -120,7 +123,7 @@ def _lines(row: Row, found: Mapping[str, Found], difference: bool, note: str) ->
         {**same, "truth": labels[t], "predicted": labels[p], "truth_place": t, "predicted_place": p,
          "objects": float(per[t]), "count": float(cells[:, t, p].mean()),
          **interval_columns(list(100 * cells[:, t, p] / max(per[t], 1))), **behind}
-        for t, p in np.argwhere((cells != 0).any(axis=0))
+        for t, p in np.argwhere(np.any(there, axis=0))
     ] or [{**none, "note": f"{row.name}: no object and no detection to show."}]  # fmt: skip
 
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from analysis.loading.derived_cache import DetectionNumbers, Skipped, finished_detector
 from analysis.loading.schema import Study
 from c2d.core.regular_file import Problem, printable
+from c2d.metrics.coco import IOUS
 
 if TYPE_CHECKING:
     from c2d.metrics.coco_data import Array, CocoData
 
 IOU = 0.5
 """Default of the figures at one threshold."""
-IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 MIN_SCORE = 0.25
 """Default of the confusion matrix: the score from which Ultralytics' tools count and show a detection."""
 
@@ -43,7 +43,7 @@ class DetectorCurves:
         return [printable(name) for name in found["names"]], _unpacked(found["objects"])
 
     def mean_precision(self, run: str) -> Array:
-        """Return (10, 101) in 0-1: precision at COCO's recall points, mean over classes with objects, at `IOUS`."""
+        """Return (10, 101) in 0-1: precision at COCO's thresholds and recall points, mean over classes with objects."""
         return _unpacked(self._of(run, "mean_precision"))
 
     def class_precision(self, run: str, iou: float) -> Array:
@@ -93,12 +93,13 @@ def _computed(data: CocoData, part: str) -> dict[str, Any]:
     from c2d.metrics import operating_points
     from c2d.metrics.confusion_matrix import confusion_matrix
     from c2d.metrics.detection_calibration import calibration
+    from c2d.metrics.tide_errors import RECALLS
 
     usual = (f"class_precision {IOU:g}", f"counts {IOU:g}", f"calibration {IOU:g} 0",
              f"confusion {IOU:g} {MIN_SCORE:g}")  # fmt: skip
     out: dict[str, Any] = {"classes": {"names": data.class_names, "objects": _packed(data.objects_per_class)}}
     there = data.objects_per_class > 0
-    means = np.full((len(IOUS), operating_points.RECALLS), np.nan)
+    means = np.full((len(IOUS), RECALLS), np.nan)
     for at, iou in enumerate(IOUS if there.any() else ()):
         precision = operating_points.interpolated_precision(operating_points.scored_matches(data, iou))
         means[at] = precision[there].mean(axis=0)

@@ -22,7 +22,7 @@ from analysis.plots.curve_panels import (
     most_students,
     panel_grid,
 )
-from analysis.plots.detector_curves import IOU, IOUS, DetectorCurves
+from analysis.plots.detector_curves import IOU, DetectorCurves
 from analysis.plots.figure_layout import add_legend_and_notes, message_figure
 from analysis.plots.figure_parts import Limits
 from analysis.plots.figure_text import shorten_distinct
@@ -32,6 +32,7 @@ from analysis.plots.series_panels import legend_of, series_of
 from analysis.plots.style import DOUBLE_IN, paper_style
 from analysis.spec.labels import math_of
 from analysis.spec.report_item import SeriesFigureSpec
+from c2d.metrics.coco import IOUS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-_NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 _OF_CLASS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100", "boxes", "detections")
 
 
@@ -28,7 +27,6 @@ def score(
     out: Annotated[Path | None, typer.Option("--out", help="write the JSON object to this file, too")] = None,
 ) -> None:
     """Score a file of detections against COCO ground truth, without a run and without torch."""
-    _needs_msgspec()
     import json
 
     from c2d.metrics.scoring.score_files import score_files
@@ -45,24 +43,16 @@ def score(
         atomic_write_json(out, result)
 
 
-def _needs_msgspec() -> None:
-    """Check the package that reads the files; the error has the command that installs it."""
-    from importlib.util import find_spec
-
-    from c2d.core.errors import InputError
-
-    if find_spec("msgspec") is None:
-        raise InputError("`c2d score` needs msgspec, not installed here; pip install 'c2d-suite[analysis]'")
-
-
 def _text(result: Mapping[str, Any], per_class: bool) -> Iterator[str]:
+    from c2d.metrics.coco import NUMBERS
+
     files = result["files"]
     yield (
         f"{files['detections']} on {files['targets']}: {result['detections']:,} detections, {result['images']:,} "
         f"images, {result['boxes']:,} objects, {result['crowds']:,} crowd regions, {len(result['per_class'])} classes"
     )
     yield ""
-    for names in (_NUMBERS[:6], _NUMBERS[6:]):
+    for names in (list(NUMBERS)[:6], list(NUMBERS)[6:]):
         yield "".join(f"{name:>8}" for name in names)
         yield "".join(f"{_percent(result[name]):>8}" for name in names)
     for name, block in result.get("protocols", {}).items():
@@ -74,7 +64,7 @@ def _text(result: Mapping[str, Any], per_class: bool) -> Iterator[str]:
     errors = list(tide["dAP"])
     yield "".join(f"{name:>10}" for name in errors)
     yield "".join(f"{_percent(tide['dAP'][name]):>10}" for name in errors)
-    yield "".join(f"{tide['counts'].get(name, '') or 0:>10,}" if name in tide["counts"] else "" for name in errors)
+    yield "".join(f"{tide['counts'][name]:>10,}" for name in errors if name in tide["counts"])
     for line in tide["warnings"]:
         yield f"warning: {line}"
     if per_class:

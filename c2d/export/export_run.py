@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import importlib
 import json
 import os
 import re
@@ -28,7 +29,7 @@ from c2d.export.image_preparation import ImagePreparation, image_preparation
 from c2d.export.model_card import CARD, LICENCE, UNKNOWN, licence_text, model_card
 from c2d.export.onnx_graph import example_image, write_onnx
 from c2d.export.provenance_file import PROVENANCE, provenance
-from c2d.export.runtimes import IR, ONNX, OPEN, require, write_openvino
+from c2d.export.runtimes import IR, ONNX, OPEN, write_openvino
 from c2d.export.student_files import write_hub_config, write_stock_student
 from c2d.specs.spec import parse_spec
 
@@ -75,8 +76,9 @@ def export_run(
         The files that were written.
 
     Raises:
-        InputError: the run is not finished or no detector, `out` exists, a package is missing, or the student has
-            something that a graph cannot hold.
+        InputError: the run is not finished or no detector, `out` exists, or the student has something that a graph
+            cannot hold.
+        ModuleNotFoundError: a package of an extra is missing.
         RunError: a graph does not agree with the stock student.
     """
     _check(folder, out, options)
@@ -124,7 +126,7 @@ def _check(folder: RunFolder, out: Path, options: ExportOptions) -> None:
         if kind not in KINDS:
             raise unknown_name("--to", kind, KINDS)
         for package in NEEDS[kind]:
-            require(package)
+            importlib.import_module(package)  # the command names the extra that has a missing one
     if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", options.licence):
         raise InputError(
             f"--license {options.licence!r} is no identifier of the hub; give apache-2.0, cc-by-4.0, other or unknown"

@@ -12,6 +12,7 @@ from c2d.core.json_values import read_object
 from c2d.core.masking import mask_json
 from c2d.core.regular_file import Problem
 from c2d.core.run_folder import RunFolder, read_json
+from c2d.specs.teachers import Teachers, needed_runs
 
 PACKAGES = (
     "torch",
@@ -25,7 +26,6 @@ PACKAGES = (
     "timm",
     "numpy",
 )
-NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 _PATH = re.compile(r"(?<![\w.:/\\<])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+(?P<last>[^\s/\\'\",;)]*)")
 
 
@@ -56,8 +56,8 @@ class RunFacts:
 
     @property
     def teachers(self) -> dict[str, str]:
-        """{role: run} of the teachers."""
-        return {role: name for role, name in (self.spec.get("teachers") or {}).items() if name}
+        """{role: run} of all runs that the training needed, see `c2d.specs.teachers.needed_runs`."""
+        return needed_runs(Teachers.model_validate(self.spec.get("teachers") or {}))
 
 
 def run_facts(folder: RunFolder, classes: tuple[str, ...], licence: str) -> RunFacts:

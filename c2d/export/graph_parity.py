@@ -6,7 +6,7 @@ the image files themselves, as a colleague runs the graph, by AP.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,9 +156,8 @@ def _partners(stock: Found, found: Found) -> tuple[list[tuple[int, int]], int]:
 
 
 def ap_of_graph(
-    detect: Detect, images: Sequence[tuple[int, Path]], categories: Sequence[int], truth: dict[str, Any],
-    progress: Callable[[], None] = lambda: None,
-) -> float:  # fmt: skip
+    detect: Detect, images: Sequence[tuple[int, Path]], categories: Sequence[int], truth: dict[str, Any]
+) -> float:
     """Return the AP of a graph on image files, read as the model card says: with Pillow alone.
 
     Args:
@@ -166,7 +165,6 @@ def ap_of_graph(
         images: (image id, file).
         categories: category id of each label.
         truth: ground truth in COCO layout.
-        progress: called after every image.
     """
     from c2d.metrics import coco
     from c2d.metrics.coco_data import prepare
@@ -179,7 +177,6 @@ def ap_of_graph(
             box = [*boxes[index, :2].tolist(), *sides[index].tolist()]
             score = float(scores[index])
             detections.append({"image_id": image_id, "category_id": categories[label], "bbox": box, "score": score})
-        progress()
     return float(coco.evaluate(prepare(truth, detections))["AP"] or 0.0)
 
 

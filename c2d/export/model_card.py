@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from c2d.export.exported_facts import NUMBERS, RunFacts
+from c2d.export.exported_facts import RunFacts
 from c2d.export.graph_parity import BOX_PX, SCORE, Parity
 from c2d.export.runtimes import IR, ONNX
 from c2d.export.student_files import CONFIG, WEIGHTS
+from c2d.metrics.coco import NUMBERS
+from c2d.specs.teachers import BACKBONE
 
 CARD, LICENCE = "README.md", "LICENSE"
 UNKNOWN = "unknown"
+OTHER_ROLES = {
+    "impressions": ("training images made by", "saw images made by"),
+    BACKBONE: ("backbone from", "start from the backbone of"),
+}
+"""{role of a run that is no teacher: its name in the table, and in the sentence about the origin}."""
 WITH_ONNX = """import numpy as np, onnxruntime
 from PIL import Image, ImageOps
 image = np.asarray(ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB"))
@@ -76,7 +83,10 @@ def licence_text(facts: RunFacts) -> str:
     """Return what is known about the licence of the weights."""
     init, dataset = facts.spec.get("init") or "none", facts.spec["dataset"]["name"]
     parts = [f"They were trained on `{dataset}`", *([f"start from `{init}`"] if init != "none" else [])]
-    parts += [f"learned from `{run}`" for run in facts.teachers.values()]
+    parts += [
+        f"{OTHER_ROLES[role][1] if role in OTHER_ROLES else 'learned from'} `{run}`"
+        for role, run in facts.teachers.items()
+    ]
     origin = "; ".join(parts)
     if facts.licence == UNKNOWN:
         return (
@@ -178,7 +188,10 @@ def _training(facts: RunFacts) -> str:
         ("data", f"`{facts.spec['dataset']['name']}`, digest `{facts.spec['dataset'].get('digest', UNKNOWN)}`"),
         ("student", f"`{facts.spec['student']['name']}`, digest `{facts.spec['student'].get('digest', UNKNOWN)}`"),
         ("first weights", f"`{facts.spec.get('init') or 'none'}`"),
-        *((f"{role} teacher", f"`{run}`") for role, run in facts.teachers.items()),
+        *(
+            (OTHER_ROLES[role][0] if role in OTHER_ROLES else f"{role} teacher", f"`{run}`")
+            for role, run in facts.teachers.items()
+        ),
         *((f"method `{name}`", _parameters(values)) for name, values in facts.methods.items()),
         ("schedule", f"`{schedule.get('name', UNKNOWN)}`: {_parameters(values)}"),
         ("seed", str(facts.spec.get("seed", UNKNOWN))),

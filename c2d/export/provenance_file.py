@@ -10,8 +10,9 @@ from typing import Any
 
 from c2d import __version__
 from c2d.core.json_values import FORMAT
-from c2d.export.exported_facts import NUMBERS, RunFacts
+from c2d.export.exported_facts import RunFacts
 from c2d.export.graph_parity import Parity
+from c2d.metrics.coco import NUMBERS
 
 PROVENANCE = "provenance.json"
 KEPT = (

@@ -6,7 +6,6 @@ import importlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,29 +14,15 @@ from c2d.core.errors import InputError, first_line
 Detect = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 """Image (H, W, 3) uint8, red first -> boxes (n, 4) xyxy in its px, scores (n,), labels (n,)."""
 ONNX, IR = "model.onnx", "openvino_model.xml"
-EXTRAS = {"onnx": "export", "onnxruntime": "export", "openvino": "openvino", "safetensors": "train"}
-"""Package: the extra of c2d that brings it."""
-
-
-def require(package: str) -> Any:
-    """Import a package that only the export needs.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        raise InputError(f"{package} is not installed; pip install 'c2d-suite[{EXTRAS[package]}]'") from None
 
 
 def open_onnx(path: Path) -> Detect:
     """Open model.onnx.
 
     Raises:
-        InputError: onnxruntime is not installed, or refuses the file.
+        InputError: ONNX Runtime refuses the file.
     """
-    runtime = require("onnxruntime")
+    runtime = importlib.import_module("onnxruntime")
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors alone
     try:
@@ -56,9 +41,9 @@ def write_openvino(onnx: Path, path: Path) -> None:
     """Convert model.onnx to OpenVINO's files, openvino_model.xml and openvino_model.bin, in fp32.
 
     Raises:
-        InputError: openvino is not installed, or refuses the graph.
+        InputError: OpenVINO refuses the graph.
     """
-    library = require("openvino")
+    library = importlib.import_module("openvino")
     try:
         library.save_model(library.convert_model(str(onnx)), str(path), compress_to_fp16=False)
     except Exception as error:
@@ -71,9 +56,9 @@ def open_openvino(path: Path) -> Detect:
     """Open openvino_model.xml.
 
     Raises:
-        InputError: openvino is not installed, or refuses the file.
+        InputError: OpenVINO refuses the file.
     """
-    library = require("openvino")
+    library = importlib.import_module("openvino")
     logging.getLogger("openvino").setLevel(logging.ERROR)
     try:
         # By default it computes in bf16 where the processor can.

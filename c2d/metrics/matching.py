@@ -188,9 +188,8 @@ def match(data: CocoData, found: Overlaps, iou: float, ignored: Array | None = N
         now = now[free[gt[now]]]
         if len(now):
             best = now[np.append(dt[now][1:] != dt[now][:-1], True)]  # pairs rise in IoU: the last is the best
-            if (
-                ignored is not None
-            ):  # a crowd region is ignored, too: the larger overlap decides, and it is never used up
+            if ignored is not None:
+                # A crowd region is ignored, too: the larger overlap decides, and it is never used up.
                 best = best[~ignored[gt[best]] | (overlap[best] >= found.crowd_share[dt[best]])]
             taken_by[dt[best]] = gt[best]
             free[gt[best]] = False

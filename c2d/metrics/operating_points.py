@@ -19,13 +19,11 @@ import numpy as np
 
 from c2d.metrics.coco_data import Array, CocoData
 from c2d.metrics.matching import compute_overlaps, inside_crowd, match
-from c2d.metrics.tide_errors import hits_needed
+from c2d.metrics.tide_errors import RECALLS, interpolated
 
 VERSION = "1"
 """Of the definitions here, in `confusion_matrix` and in `detection_calibration`; a change that moves a number raises
 it."""
-RECALLS = 101
-"""Recall points 0, 0.01, ..., 1 of COCO."""
 THRESHOLDS: Array = np.arange(101) / 100
 """Score thresholds 0, 0.01, ..., 1."""
 
@@ -79,13 +77,9 @@ def interpolated_precision(matches: ScoredMatches) -> Array:
     bounds = matches.bounds
     for k in np.flatnonzero(matches.objects):
         ranks = np.flatnonzero(matches.correct[bounds[k] : bounds[k + 1]]) + 1
-        # Precision can only rise at a true positive, so the curve is known from these alone.
-        precision = np.arange(1, len(ranks) + 1) / ranks
-        best = np.maximum.accumulate(precision[::-1])[::-1]
-        needed = hits_needed(int(matches.objects[k]))
+        reached = interpolated(ranks, int(matches.objects[k]))
         out[k] = 0.0
-        reached = needed < len(ranks)
-        out[k, reached] = best[needed[reached]]
+        out[k, : len(reached)] = reached
     return out
 
 

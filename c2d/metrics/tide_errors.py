@@ -22,6 +22,8 @@ _CLS, _LOC, _BOTH, _DUPE, _BKG = range(5)
 _CORRECT, _FORGIVEN = 5, 6
 KINDS = (*MAIN[:5], "correct", "ignored")
 """Names of the values of `ErrorTypes.kind`."""
+RECALLS = 101
+"""Recall points 0, 0.01, ..., 1 of COCO."""
 
 
 @dataclass(frozen=True)
@@ -227,20 +229,26 @@ def average_precision(cls: Array, keep: Array, correct: Array, objects: Array) -
         ranks = rank[bounds[k] : bounds[k + 1]]
         if not len(ranks):
             continue
-        # Precision can only rise at a true positive, so the interpolated curve is known from these alone.
-        precision = np.arange(1, len(ranks) + 1) / ranks
-        best = np.maximum.accumulate(precision[::-1])[::-1]
-        needed = hits_needed(int(objects[k]))
-        out[k] = best[needed[needed < len(ranks)]].sum() / 101
+        out[k] = interpolated(ranks, int(objects[k])).sum() / RECALLS
     return out
 
 
-@lru_cache(maxsize=65536)
-def hits_needed(objects: int) -> Array:
-    """Return for COCO's 101 recall points the true positive (from 0) that first reaches them, (101,) int64.
+def interpolated(ranks: Array, objects: int) -> Array:
+    """Return COCO's precision at the recall points that are reached, (r,) float64; at those behind them it is 0.
 
     Args:
-        objects: number of objects of the class.
+        ranks: (t,) int64, places from 1 of the true positives among the detections that count, best score first.
+        objects: number of objects of the class, 1 at least.
     """
+    # Precision can only rise at a true positive, so the interpolated curve is known from these alone.
+    precision = np.arange(1, len(ranks) + 1) / ranks
+    best: Array = np.maximum.accumulate(precision[::-1])[::-1]
+    needed = _hits_needed(objects)
+    return best[needed[needed < len(ranks)]]
+
+
+@lru_cache(maxsize=65536)
+def _hits_needed(objects: int) -> Array:
+    """For COCO's 101 recall points the true positive (from 0) that first reaches them, (101,)."""
     recall = np.arange(1, objects + 1) / objects
-    return np.searchsorted(recall, np.linspace(0.0, 1.0, 101), side="left")
+    return np.searchsorted(recall, np.linspace(0.0, 1.0, RECALLS), side="left")

@@ -114,17 +114,12 @@ def _share_bar(sweep: SweepView, width: int, signs: Signs) -> Text:
         "done": _count(sweep, "done"), "failed": _count(sweep, "failed", "damaged", "blocked"),
         "running": _count(sweep, "running", "finishing"),
     }  # fmt: skip
-    marks = (
-        {"done": "█", "failed": "×", "running": "▒"}
-        if signs is UNICODE
-        else {"done": "#", "failed": "x", "running": ">"}
-    )
     size = min(width, 80)
-    for state, count in parts.items():
+    for (state, count), mark in zip(parts.items(), signs.shares, strict=False):
         # One run of thousands is still seen.
         cells = max(1, round(size * count / sweep.n_runs)) if count else 0
-        shown.append(marks[state] * min(cells, size - len(shown)), style=STYLES[state])
-    shown.append(("░" if signs is UNICODE else ".") * (size - len(shown)), style="dim")
+        shown.append(mark * min(cells, size - len(shown)), style=STYLES[state])
+    shown.append(signs.shares[-1] * (size - len(shown)), style="dim")
     return shown
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from analysis.loading.load import read_study
 from analysis.loading.schema import Study
-from analysis.plots import FIGURES, detector_curves
+from analysis.plots import FIGURES, confusion_panels, detector_curves
+from analysis.plots.detector_curves import DetectorCurves
 from analysis.report.report_spec import parse
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
@@ -126,6 +127,20 @@ def test_the_confusion_matrix_is_the_mean_over_seeds_per_100_objects(study: Stud
     assert change["count"].sum() == pytest.approx((tables - base).sum())
     with pytest.raises(InputError, match="has no baseline"):
         made(study, "confusion", difference=True)
+
+
+def test_a_class_without_a_change_counts_for_the_background(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """30 objects of three classes; the students find two more cats and have 6 more false positives of a cat."""
+    before = np.array([[6, 0, 0, 4], [0, 10, 0, 0], [0, 0, 10, 0], [3, 0, 0, 0]])
+    after = np.array([[8, 0, 0, 2], [0, 10, 0, 0], [0, 0, 10, 0], [9, 0, 0, 0]])
+    monkeypatch.setattr(DetectorCurves, "confusion", lambda self, run, *_: before if "baseline" in run else after)
+    lines = made(study, "confusion", difference=True, **BASE)
+    drawn_cells = confusion_panels._matrix(lines, confusion_panels._chosen(lines, 20))
+    assert drawn_cells[0].tolist() == [20, 0, 0, -20]
+    assert drawn_cells[1].tolist() == [0, 0, 0, 0]
+    assert drawn_cells[-1, 0] == 20
+    merged = confusion_panels._matrix(lines, confusion_panels._chosen(lines, 1))  # the other two classes are added up
+    assert merged[:, 0].tolist() == [20, 0, 20]
 
 
 def test_reliability_has_detectors_and_their_teacher(study: Study) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tomllib
 
 import pytest
@@ -10,23 +9,13 @@ import pytest
 from c2d.cli import main
 from c2d.cli.missing_packages import EXTRA_OF, as_missing_package
 from c2d.core.errors import InputError
-from tests.test_arrows import ROOMS, ROOT, imports_of, modules
+from tests.test_arrows import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OF_THE_CORE = {"PIL", "cv2", "defusedxml", "filelock", "hotcoco", "numpy", "pycocotools", "pydantic", "rich"}
-OF_THE_CORE |= {"submitit", "typer", "yaml"}
-LOOKED_FOR = {"IPython", "huggingface_hub", "markupsafe", "mlflow", "tensorboard", "tensorrt", "wandb"}
-"""Packages whose absence their own module reports, or that come with another package of the table."""
 
 
 def test_every_extra_exists() -> None:
     assert set(EXTRA_OF.values()) <= set(PROJECT["optional-dependencies"])
-
-
-def test_every_package_that_an_extra_brings_is_in_the_table() -> None:
-    imported = {arrow.target.partition(".")[0] for module in modules() for arrow in imports_of(module)}
-    others = imported - set(sys.stdlib_module_names) - set(ROOMS) - OF_THE_CORE - LOOKED_FOR
-    assert others - {"typing_extensions"} <= set(EXTRA_OF)
 
 
 def test_the_command_ends_with_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

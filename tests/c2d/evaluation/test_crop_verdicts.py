@@ -61,11 +61,18 @@ def first_image(store: TinyStore) -> tuple[int, Path]:
     return image["id"], card.images("val") / image["file_name"]
 
 
-def test_a_verdict_is_the_softmax_of_the_pixels_inside(tiny_store: TinyStore, student: RunFolder, teacher: RunFolder):
+@pytest.fixture(scope="module")
+def verdicts(tiny_store: TinyStore, student: RunFolder) -> dict[str, Any]:
+    image, _ = first_image(tiny_store)
+    return classify_crops(student, {image: BOXES}, tiny_store.data, None, "cpu")
+
+
+def test_a_verdict_is_the_softmax_of_the_pixels_inside(
+    tiny_store: TinyStore, verdicts: dict[str, Any], teacher: RunFolder
+):
     image, path = first_image(tiny_store)
-    found = classify_crops(student, {image: BOXES}, tiny_store.data, None, "cpu")
-    assert (found["runs"], found["size"], found["context"]) == ([teacher.id], 32, 0.0)
-    ((of_image, rows),) = found["images"]
+    assert (verdicts["runs"], verdicts["size"], verdicts["context"]) == ([teacher.id], 32, 0.0)
+    ((of_image, rows),) = verdicts["images"]
     assert of_image == image
     assert rows[2] is None
     frozen = ClassifierTeacher.from_run(teacher.path)
@@ -84,7 +91,9 @@ def test_a_verdict_is_the_softmax_of_the_pixels_inside(tiny_store: TinyStore, st
         assert row[1::2] == pytest.approx(best.values.tolist(), abs=1e-3)
 
 
-def test_the_step_reads_and_writes_files(tiny_store: TinyStore, student: RunFolder, tmp_path: Path, capsys: Any):
+def test_the_step_reads_and_writes_files(
+    tiny_store: TinyStore, student: RunFolder, verdicts: dict[str, Any], tmp_path: Path, capsys: Any
+):
     image, _ = first_image(tiny_store)
     request: dict[str, Any] = {
         "run": str(student.path), "teacher": None, "data": str(tiny_store.data), "device": "cpu",
@@ -93,8 +102,7 @@ def test_the_step_reads_and_writes_files(tiny_store: TinyStore, student: RunFold
     (tmp_path / "request.json").write_text(json.dumps(request))
     assert main([str(tmp_path / "request.json"), str(tmp_path / "answer.json")]) == 0
     assert capsys.readouterr().out == ""
-    expected = classify_crops(student, {image: BOXES}, tiny_store.data, None, "cpu")
-    assert read_json(tmp_path / "answer.json") == json.loads(json.dumps(expected))
+    assert read_json(tmp_path / "answer.json") == json.loads(json.dumps(verdicts))
 
 
 def test_a_run_without_a_classifier_teacher_is_refused(tiny_store: TinyStore, teacher: RunFolder):

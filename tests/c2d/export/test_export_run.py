@@ -18,7 +18,8 @@ from PIL import Image
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.export.export_run import ExportOptions, export_run
-from c2d.export.model_card import WITH_ONNX, WITH_OPENVINO
+from c2d.export.exported_facts import RunFacts
+from c2d.export.model_card import WITH_ONNX, WITH_OPENVINO, model_card
 from c2d.training.train import train
 from tests.c2d.conftest import TinyStore
 
@@ -110,6 +111,22 @@ def test_nothing_names_this_machine(export: Export, tiny_store: TinyStore) -> No
         content = path.read_bytes()
         for place in (tiny_store.data, tiny_store.runs, Path.home() / "x", export.out):
             assert str(place.parent).encode() not in content, path.name
+
+
+def test_the_card_names_members_of_an_ensemble_and_runs_that_are_no_teachers() -> None:
+    teachers = {"classifier": ["net-a", "net-b"], "classifier_weights": [0.25, 0.75], "detector": None,
+                "impressions": "dream", "backbone": "net-c"}  # fmt: skip
+    names = {"dataset": {"name": "scenes"}, "student": {"name": "retinanet"}, "teachers": teachers}
+    card = model_card(RunFacts("run", names, {}, {"c2d": None, "commit": None}, ("a",), "unknown"), [], [])
+    assert (
+        "trained on `scenes`; learned from `net-a`; learned from `net-b`; saw images made by `dream`; start from the "
+        "backbone of `net-c`."
+    ) in card
+    rows = [line for line in card.splitlines() if re.match(r"\| .*`(net-|dream)", line)]
+    assert rows == [
+        "| classifier teacher | `net-a` |", "| classifier-2 teacher | `net-b` |",
+        "| training images made by | `dream` |", "| backbone from | `net-c` |",
+    ]  # fmt: skip
 
 
 def test_refused_before_any_work(export: Export, tiny_store: TinyStore, tmp_path: Path) -> None:

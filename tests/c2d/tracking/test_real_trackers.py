@@ -183,7 +183,7 @@ from c2d.tracking.tracker_option import parse_trackers
 from c2d.tracking.wandb_tracker import _children
 from tests.c2d.tracking.tracked_folder import new_run, train_event, end_run
 
-tracking.FINISH_S = 2.0
+tracking.FINISH_S = 1.0
 folder = new_run(Path(sys.argv[1]))
 with tracking.Tracking(folder, parse_trackers(["wandb"])) as track:
     track.start()
@@ -195,7 +195,7 @@ with tracking.Tracking(folder, parse_trackers(["wandb"])) as track:
     os.kill(pids[0], signal.SIGSTOP)  # it answers no more
     begin = time.monotonic()
     track.send(train_event(2))
-    assert time.monotonic() - begin < 0.1
+    assert time.monotonic() - begin < 1
     end_run(folder, "done")
 print("PID", pids[0], time.monotonic() - begin)
 """
@@ -208,7 +208,7 @@ def test_a_process_of_wandb_that_hangs_delays_no_exit(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("PID"))
-    assert float(line.split()[2]) < 5
+    assert float(line.split()[2]) < 10
     assert "did not return in time" in done.stdout
     assert not Path(f"/proc/{line.split()[1]}").exists()
     assert "--track wandb" in (tmp_path / ID / "log.txt").read_text()

@@ -120,16 +120,15 @@ def test_a_tracker_that_works_again_gets_what_follows(folder: RunFolder) -> None
     stand_in, warnings = StandIn(failing=["log"]), list[str]()
     thread = start(folder, stand_in, warnings)
     thread.send_history(0)
-    for iteration in (1, 2, 3, 4):
+    thread.put(train_event(1))
+    while not warnings:
+        time.sleep(0.01)
+    stand_in.failing = []
+    for iteration in (2, 3):
         thread.put(train_event(iteration))
-        time.sleep(0.05)
-        stand_in.failing = ["log"] if iteration < 2 else []
-        time.sleep(0.05)
     thread.end()
-    lost = thread.join(10)
-    arrived = [point.step for point in stand_in.points]
-    assert arrived[-2:] == [3, 4]
-    assert f"{4 - len(arrived)} events are not in it ({4 - len(arrived)} were in calls that failed)" in lost
+    assert "1 events are not in it (1 were in calls that failed)" in thread.join(10)
+    assert [point.step for point in stand_in.points] == [2, 3]
     assert len(warnings) == 1
     assert stand_in.outcome is not None
 
@@ -154,7 +153,7 @@ def test_a_full_queue_drops_and_counts_without_waiting(folder: RunFolder) -> Non
     begin = time.perf_counter()
     for iteration in range(2, 1002):
         thread.put(train_event(iteration))
-    assert time.perf_counter() - begin < 0.5
+    assert time.perf_counter() - begin < 5
     stand_in.released.set()
     thread.end()
     assert "995 events are not in it (995 found the queue full)" in thread.join(10)
@@ -169,7 +168,7 @@ def test_a_call_that_never_returns_is_left_behind(folder: RunFolder, hanging: st
     thread.end()
     begin = time.monotonic()
     lost = thread.join(0.2)
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 5
     assert f"{'0' if hanging == 'finish' else '1'} events are not in it (its call `{hanging}` did not return" in lost
     assert stand_in.abandoned
     stand_in.released.set()
