@@ -1,9 +1,10 @@
 """Run a Python program as if on Windows or macOS, as far as a Linux machine can imitate one.
 
-    python -m tests.other_system windows|macos CODE
+    python -m tests.other_system CODE windows=FOLDER macos=FOLDER
 
 What the system lacks is removed from the standard library before the program imports anything of ours. Other packages
-have wheels of their own for each system, and are imported first.
+have wheels of their own for each system, and are imported first, once: each system is a fork, whose working directory
+is its folder, with its output in `output.txt` there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -58,10 +60,6 @@ class MissingModules:
 
 def imitate(system: str) -> None:
     """Remove what the system lacks from this process."""
-    for name in OTHER_PACKAGES:
-        importlib.import_module(name)
-    from filelock import FileLock, SoftFileLock, Timeout  # noqa: F401  (it imports its own modules by name)
-
     missing = (*MODULES[system], *NO_TORCH)
     sys.meta_path.insert(0, MissingModules(missing))
     find_spec = importlib.util.find_spec
@@ -79,7 +77,33 @@ def imitate(system: str) -> None:
     sys.platform = {"windows": "win32", "macos": "darwin"}[system]
 
 
+def run_as(system: str, folder: str, code: str) -> int:
+    """Run a program in a fork of this process, as if on a system; return the status of the fork."""
+    if pid := os.fork():
+        return os.waitpid(pid, 0)[1]
+    end, exit_code = os._exit, 1
+    os.chdir(folder)
+    output = os.open("output.txt", os.O_WRONLY | os.O_CREAT)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    try:
+        imitate(system)
+        exec(compile(code, "<program>", "exec"), {"__name__": "__main__"})
+        exit_code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        end(exit_code)
+    raise AssertionError("the fork has ended")
+
+
 if __name__ == "__main__":
-    imitate(sys.argv[1])
-    code = sys.argv[2]
-    exec(compile(code, "<program>", "exec"), {"__name__": "__main__"})
+    for name in OTHER_PACKAGES:
+        importlib.import_module(name)
+    from filelock import FileLock, SoftFileLock, Timeout  # noqa: F401  (it imports its own modules by name)
+
+    pairs = [word.partition("=") for word in sys.argv[2:]]
+    statuses = [run_as(system, folder, sys.argv[1]) for system, _, folder in pairs]
+    sys.exit(any(statuses))

@@ -82,7 +82,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.core", "c2d.data", "c2d.detectors", "c2d.configs", "c2d.specs", "c2d.teachers", "c2d.evaluation",
     ),
     "c2d.impressions.images": ("c2d.core", "c2d.detectors", "c2d.ops"),
-    "c2d.impressions.page": ("c2d.core", "c2d.data", "c2d.data.decoding"),
+    "c2d.impressions.page": ("c2d.core", "c2d.markup", "c2d.data", "c2d.data.decoding"),
     "c2d.impressions.sampling": (
         "c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops", "c2d.specs", "c2d.teachers",
     ),
@@ -141,7 +141,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sweeps.notification": ("c2d.core", "sweeps.definition", "sweeps.scheduler", "sweeps.state", "sweeps.node",
         "sweeps.launchers",
     ),
-    "sweeps.watch": ("c2d.core", "sweeps.scheduler", "sweeps.state"),
+    "sweeps.watch": ("c2d.core", "c2d.markup", "sweeps.scheduler", "sweeps.state"),
     "sweeps.checks": (
         "c2d.core", "c2d.core.process", "c2d.data", "c2d.specs", "sweeps.definition", "sweeps.scheduler",
         "sweeps.failures", "sweeps.node", "sweeps.launchers",
@@ -185,7 +185,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.core", "c2d.data.decoding", "c2d.metrics", "analysis.loading", "analysis.spec", "analysis.stats",
         "analysis.tables",
     ),
-    "analysis.page": ("c2d.core", "analysis.loading", "analysis.tables", "analysis.formats"),
+    "analysis.page": ("c2d.core", "c2d.markup", "analysis.loading", "analysis.tables", "analysis.formats"),
     "analysis.report": (
         "c2d.core", "c2d.core.yaml", "analysis.loading", "analysis.spec", "analysis.tables", "analysis.formats",
         "analysis.plots", "analysis.page",
@@ -198,8 +198,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "analysis.report", "analysis.comparison", "analysis.commands",
     ),
     "analysis.browse": (
-        "c2d.core", "c2d.core.process", "c2d.data.decoding", "c2d.metrics", "analysis.loading", "analysis.plots",
-        "analysis.page", "analysis.comparison",
+        "c2d.core", "c2d.core.process", "c2d.markup", "c2d.data.decoding", "c2d.metrics", "analysis.loading",
+        "analysis.plots", "analysis.page", "analysis.comparison",
     ),
     "analysis.commands": ("c2d.core", "analysis.comparison", "analysis.browse"),
     "analysis": ("c2d.core", "analysis.api", "analysis.report", "analysis.commands"),

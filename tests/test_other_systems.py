@@ -40,22 +40,30 @@ for arguments in (
 """
 
 
-@pytest.mark.parametrize("system", ["windows", "macos"])
-def test_reports_and_plans_work(system: str, tmp_path: Path) -> None:
-    (tmp_path / "one.yaml").write_text(DEFINITION)
-    (tmp_path / "rows.yaml").write_text(SPEC)
-    program = PROGRAM.replace("STORE", str(STORE))
-    command = [sys.executable, "-m", "tests.other_system", system, program]
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The working directory of each system, after the program has run there."""
+    found = {system: tmp_path_factory.mktemp(system) for system in ("windows", "macos")}
+    for folder in found.values():
+        (folder / "one.yaml").write_text(DEFINITION)
+        (folder / "rows.yaml").write_text(SPEC)
+    words = [f"{system}={folder}" for system, folder in found.items()]
+    command = [sys.executable, "-m", "tests.other_system", PROGRAM.replace("STORE", str(STORE)), *words]
+    home = str(tmp_path_factory.mktemp("home"))
     # A clean process: the standard library is changed before anything of ours is imported.
-    done = subprocess.run(
-        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "PATH": str(tmp_path)},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    ends = [line for line in done.stdout.splitlines() if line.startswith("EXIT")]
-    assert ends == ["EXIT report rows.yaml 0", "EXIT sweep plan 0", "EXIT sweep submit 0"], done.stdout[-2000:]
-    assert "#SBATCH" in done.stdout
-    assert (tmp_path / "out" / "tables" / "rows.csv").is_file()
+    subprocess.run(
+        command, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "HOME": home, "PATH": home}, timeout=300, check=False
+    )
+    return found
+
+
+@pytest.mark.parametrize("system", ["windows", "macos"])
+def test_reports_and_plans_work(folders: dict[str, Path], system: str) -> None:
+    output = (folders[system] / "output.txt").read_text()
+    ends = [line for line in output.splitlines() if line.startswith("EXIT")]
+    assert ends == ["EXIT report rows.yaml 0", "EXIT sweep plan 0", "EXIT sweep submit 0"], output[-3000:]
+    assert "#SBATCH" in output
+    assert (folders[system] / "out" / "tables" / "rows.csv").is_file()
 
 
 def test_a_training_here_hears_both_signals() -> None:

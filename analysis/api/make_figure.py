@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.api.runs_frame import study_of, warn_of
+from analysis.api.sweep_choice import AUTO
 from c2d.core.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-AUTO = "auto"
 DPI, SHOWN_DPI = 160, 110
 """Of the picture in a notebook, and of its size there."""
 

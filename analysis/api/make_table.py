@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.api.runs_frame import study_of
+from analysis.api.sweep_choice import AUTO
 from c2d.core.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.api.result_table import ResultTable
-
-AUTO = "auto"
 
 
 def table(

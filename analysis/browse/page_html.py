@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.page.page_shell import page_asset, page_policy, page_text
+from analysis.page.page_shell import page_asset, page_text
+from c2d.markup.page_policy import page_policy
 
 HERE = Path(__file__).parent
 SCRIPTS = (

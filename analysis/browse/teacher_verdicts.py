@@ -173,6 +173,11 @@ def _compute(request: Mapping[str, Any]) -> Any:
 
 def _read(answer: Any, classes: Sequence[str]) -> TeacherVerdicts:
     place = {name: index for index, name in enumerate(classes)}
+    if unknown := [name for name in answer["classes"] if name not in place]:
+        raise InputError(
+            f"--teacher has the class {str(unknown[0])[:60]!a}, which the ground truth of the page does not have; give "
+            "a classifier of the same classes, or leave it out"
+        )
     to_page = [place[name] for name in answer["classes"]]
 
     def row(best: Sequence[float] | None) -> Row | None:

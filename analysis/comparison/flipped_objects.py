@@ -10,7 +10,7 @@ import numpy as np
 from analysis.comparison.comparison import FlippedObject, ImageChange, Side
 from c2d.metrics.box_verdicts import OBJECT_VERDICTS, VERDICTS, judge_boxes, object_verdicts
 from c2d.metrics.coco_data import Array, CocoData
-from c2d.metrics.operating_points import f1, scored_matches
+from c2d.metrics.operating_points import working_point
 
 _FOUND, _CROWD = OBJECT_VERDICTS.index("found"), OBJECT_VERDICTS.index("crowd")
 _CORRECT, _IGNORED = VERDICTS.index("correct"), VERDICTS.index("ignored")
@@ -57,35 +57,6 @@ def side_verdicts(name: str, data: CocoData, iou: float, threshold: float | None
     wrong = np.flatnonzero(verdict < _CORRECT)
     per_image = np.bincount(data.dt_image[wrong], minlength=len(data.image_ids))
     return SideVerdicts(Side(name, len(data.dt_score), best, best_f1, len(wrong)), gt_verdict, score, per_image)
-
-
-def working_point(data: CocoData, iou: float, given: float | None = None) -> tuple[float | None, float | None]:
-    """Return the score with the largest F1 over all classes together, and that F1; of equal ones the highest score.
-
-    Args:
-        data: ground truth and detections.
-        iou: from which an object is found, 0-1.
-        given: a score to use in its place.
-
-    Returns:
-        (score, F1 in 0-1); the score is None without detections that count, F1 without objects.
-    """
-    matches = scored_matches(data, iou)
-    order = np.argsort(-matches.score, kind="stable")
-    score, true = matches.score[order], np.cumsum(matches.correct[order])
-    # A threshold cannot separate equal scores: the last of them has all.
-    last = np.flatnonzero(np.append(score[1:] != score[:-1], True)[: len(score)])
-    values = f1(true[last], last + 1, matches.objects.sum())
-    if given is not None:
-        at = int((score[last] >= given).sum()) - 1
-        reached = float(values[at]) if at >= 0 else 0.0
-        return given, reached if matches.objects.any() else None
-    if not len(last):
-        return None, None
-    if not matches.objects.any():
-        return float(score[0]), None
-    at = int(np.argmax(values))
-    return float(score[last[at]]), float(values[at])
 
 
 def flipped_objects(

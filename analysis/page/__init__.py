@@ -8,7 +8,8 @@ script; the scripts add sorting, filters, the panel behind a number, zoom of fig
 from __future__ import annotations
 
 from analysis.page.page_model import PageContent
-from analysis.page.page_shell import HERE, page_asset, page_policy, page_text
+from analysis.page.page_shell import HERE, page_asset, page_text
+from c2d.markup.page_policy import page_policy
 
 LINES = 40
 """Last lines of a failed run's log that are shown."""

@@ -1,4 +1,4 @@
-"""What every page of one file shares: its own style and scripts as text, the policy that allows no others, plain text.
+"""What every page of one file shares: its own style and scripts as text, plain text.
 
 The files are beside this one: base.css (palette and elements), theme.js (in the head, before anything is painted) and
 theme_button.js (after the button with the id `theme`).
@@ -6,8 +6,6 @@ theme_button.js (after the button with the id `theme`).
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from pathlib import Path
 
@@ -19,16 +17,6 @@ _NO_TEXT = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufff
 def page_asset(name: str, folder: Path = HERE) -> str:
     """Return the text of a style or script that belongs to a page."""
     return (folder / name).read_text(encoding="utf-8").strip()
-
-
-def page_policy(*scripts: str) -> str:
-    """Return the content security policy under which exactly these script texts run, by their hash."""
-    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
-    allowed = " ".join(f"'sha256-{one}'" for one in hashes)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; font-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
 
 
 def page_text(page: str) -> str:

@@ -134,3 +134,32 @@ def macro_f1(true: Array, found: Array, objects: Array) -> Array:
         return np.full(true.shape[1], np.nan)
     mean: Array = f1(true, found, objects[:, None])[there].mean(axis=0)
     return mean
+
+
+def working_point(data: CocoData, iou: float, given: float | None = None) -> tuple[float | None, float | None]:
+    """Return the score with the largest F1 over all classes together, and that F1; of equal ones the highest score.
+
+    Args:
+        data: ground truth and detections.
+        iou: from which an object is found, 0-1.
+        given: a score to use in its place.
+
+    Returns:
+        (score, F1 in 0-1); the score is None without detections that count, F1 without objects.
+    """
+    matches = scored_matches(data, iou)
+    order = np.argsort(-matches.score, kind="stable")
+    score, true = matches.score[order], np.cumsum(matches.correct[order])
+    # A threshold cannot separate equal scores: the last of them has all.
+    last = np.flatnonzero(np.append(score[1:] != score[:-1], True)[: len(score)])
+    values = f1(true[last], last + 1, matches.objects.sum())
+    if given is not None:
+        at = int((score[last] >= given).sum()) - 1
+        reached = float(values[at]) if at >= 0 else 0.0
+        return given, reached if matches.objects.any() else None
+    if not len(last):
+        return None, None
+    if not matches.objects.any():
+        return float(score[0]), None
+    at = int(np.argmax(values))
+    return float(score[last[at]]), float(values[at])

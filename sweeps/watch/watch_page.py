@@ -6,8 +6,6 @@ allows no address and no script but the one of the file.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +13,7 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
+from c2d.markup.page_policy import page_policy
 from sweeps.watch import row_texts
 from sweeps.watch.watch_view import SweepView, WatchRow, WatchView
 
@@ -28,17 +27,12 @@ ENDED = ("done", "failed", "damaged", "blocked")
 def watch_page(view: WatchView) -> str:
     """Return the page."""
     style, script = ((HERE / name).read_text(encoding="utf-8").strip() for name in ("watch_page.css", "watch_page.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
     title = ", ".join(sweep.name for sweep in view.sweeps)
     every_s = math.ceil(view.every_s)
     without_script = f'<noscript><meta http-equiv="refresh" content="{every_s}"></noscript>\n' if every_s else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(page_policy(script))}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
         f"{without_script}<title>{_title_counts(view)} {escape(title)}</title>\n"

@@ -18,11 +18,11 @@ from typing import Any
 
 from c2d.impressions.page.svg_charts import Bar, Line, horizontal_bars, line_chart, line_style, vertical_bars
 from c2d.impressions.page.term_curves import loss_curves, target_curve
+from c2d.markup.page_policy import page_policy
 
 WANTED_SHARE = 0.9
 """Share of found targets from which on the images show the teacher what they are meant to show."""
 SIZE_BINS = 10
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 ORIGINS = {
     "optimised": "Pixels were optimised until the teacher sees the targets in them.",
     "noise": "A control: noise, with the targets of the optimised images. Nothing is meant to be found in it.",
@@ -72,7 +72,7 @@ def diagnostics_page(
     ]
     page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(page_policy())}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
         f'<title>{escape(run)}: diagnostics</title>\n<link rel="icon" href="data:,">\n<style>{style}</style>\n</head>\n'

@@ -91,6 +91,11 @@ def test_an_answer_of_another_form_is_an_error(run, monkeypatch):
         ask(run)
 
 
+def test_ground_truth_without_a_class_of_the_teacher_is_no_damaged_answer(run):
+    with pytest.raises(InputError, match=r"^--teacher has the class 'b', which the ground truth of the page does not"):
+        verdicts.teacher_verdicts(run, verdicts.OWN, BOXES, ["a", "c"], None, None, print)
+
+
 def test_what_is_missing_is_named(run, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="other"):
         ask(run, "other")

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from analysis.comparison.compare import compare, compare_pair
 from analysis.comparison.comparison import Change, Comparison
-from analysis.comparison.flipped_objects import working_point
 from analysis.comparison.sides import Pair
 from benchmarks.suite.synthetic_dataset import synthetic_coco
 from c2d.cli.main import main
@@ -23,6 +22,7 @@ from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_json_
 from c2d.core.store_folder import RunStore
 from c2d.metrics import coco, tide
 from c2d.metrics.coco_data import CocoData, prepare
+from c2d.metrics.operating_points import working_point
 from tests.analysis.toy_detectors import two_detectors
 from tests.analysis.toy_scenes import coco_results, small_sets, truth
 

@@ -133,7 +133,8 @@ def test_a_class_without_a_change_counts_for_the_background(study: Study, monkey
     """30 objects of three classes; the students find two more cats and have 6 more false positives of a cat."""
     before = np.array([[6, 0, 0, 4], [0, 10, 0, 0], [0, 0, 10, 0], [3, 0, 0, 0]])
     after = np.array([[8, 0, 0, 2], [0, 10, 0, 0], [0, 0, 10, 0], [9, 0, 0, 0]])
-    monkeypatch.setattr(DetectorCurves, "confusion", lambda self, run, *_: before if "baseline" in run else after)
+    baselines = set(study.frame.loc[study.frame["axis.method"] == "baseline", "run"])
+    monkeypatch.setattr(DetectorCurves, "confusion", lambda self, run, *_: before if run in baselines else after)
     lines = made(study, "confusion", difference=True, **BASE)
     drawn_cells = confusion_panels._matrix(lines, confusion_panels._chosen(lines, 20))
     assert drawn_cells[0].tolist() == [20, 0, 0, -20]
