@@ -5,7 +5,8 @@
 ARG BASE=docker.io/library/debian:bookworm-slim
 FROM ${BASE}
 
-# Debian keeps one version of each package, so a pin would break the next build. hadolint ignore=DL3008
+# Debian keeps one version of each package, so a pin would break the next build.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates git python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
