@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def write_stock_student(config: Any, weights: Path, classes: tuple[str, ...], fo
     tensors = {key: value.detach().cpu().clone().contiguous() for key, value in state.items()}
     torch.save({"meta": {"dataset_meta": {"classes": tuple(classes)}}, "state_dict": tensors}, folder / WEIGHTS)
     save_file(tensors, folder / TENSORS, metadata={"format": "pt"})
+    shutil.copymode(folder / WEIGHTS, folder / TENSORS)  # safetensors writes files that their owner alone may read
 
 
 def write_hub_config(config: Any, classes: tuple[str, ...], preparation: ImagePreparation | None, folder: Path) -> None:

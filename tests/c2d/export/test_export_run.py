@@ -81,6 +81,8 @@ def test_the_files_and_their_digests(export: Export) -> None:
     assert found["spec"]["seed"] == 5
     assert found["result"]["AP"] == read_json(export.run.result)["AP"]
     assert list(export.out.parent.iterdir()) == [export.out]
+    modes = {path.stat().st_mode for path in export.out.iterdir()}
+    assert len(modes) == 1, "others may read some files and not the rest"
 
 
 def test_graphs_agree_and_have_the_ap_of_the_run(export: Export) -> None:
