@@ -49,7 +49,7 @@ def make_spec(kind: str, keys: Mapping[str, Any]) -> Any:
     for key, value in keys.items():
         field = MODELS[kind].model_fields.get(key) if kind in MODELS else None
         if value is not None and key != "kind":
-            given[key] = shaped(value, field.annotation if field is not None else None)
+            given[key] = field_value(value, field.annotation if field is not None else None)
     try:
         return parse(given)
     except ValidationError as error:
@@ -61,7 +61,7 @@ def make_spec(kind: str, keys: Mapping[str, Any]) -> Any:
         raise InputError(*dict.fromkeys(lines)) from None
 
 
-def shaped(value: Any, annotation: Any) -> Any:
+def field_value(value: Any, annotation: Any) -> Any:
     """Return a value in the shape of a field: a list of one for a value alone, text for a label that is a number.
 
     Args:
@@ -74,11 +74,11 @@ def shaped(value: Any, annotation: Any) -> Any:
     origin, inner = get_origin(base), get_args(base)
     if origin is list:
         several = isinstance(value, Sequence | set | frozenset) and not isinstance(value, str)
-        return [shaped(one, inner[0]) for one in (value if several else [value])]
+        return [field_value(one, inner[0]) for one in (value if several else [value])]
     if origin is dict and isinstance(value, Mapping):
-        return {str(key): shaped(one, inner[1]) for key, one in value.items()}
+        return {str(key): field_value(one, inner[1]) for key, one in value.items()}
     if isinstance(value, Mapping):
-        return {str(key): shaped(one, None) for key, one in value.items()}
+        return {str(key): field_value(one, None) for key, one in value.items()}
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return f"{value:.12g}" if base is str and is_number else value
 

@@ -26,7 +26,7 @@ AP = 0.001
 """Largest difference of AP between a graph and its run: 0.1 points."""
 
 
-class Found(NamedTuple):
+class ImageDetections(NamedTuple):
     """Detections of one image.
 
     Attributes:
@@ -49,7 +49,7 @@ class ResizedImage(NamedTuple):
     """
 
     pixels: np.ndarray
-    stock: Found
+    stock: ImageDetections
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,9 @@ def resized_images(
         ratio = np.array([size[1] / width, size[0] / height] * 2, dtype=np.float64)
         boxes = corners.double().numpy() * ratio
         images.append(
-            ResizedImage(np.ascontiguousarray(pixels), Found(boxes, found.scores.numpy(), found.labels.numpy()))
+            ResizedImage(
+                np.ascontiguousarray(pixels), ImageDetections(boxes, found.scores.numpy(), found.labels.numpy())
+            )
         )
     return images
 
@@ -124,7 +126,7 @@ def compare(file: str, detect: Detect, images: Sequence[ResizedImage]) -> Parity
     """
     total, unmatched, boxes, scores = 0, 0, [], []
     for image in images:
-        found = Found(*(np.asarray(part) for part in detect(image.pixels)))
+        found = ImageDetections(*(np.asarray(part) for part in detect(image.pixels)))
         pairs, alone = _partners(image.stock, found)
         total, unmatched = total + len(image.stock.scores), unmatched + alone
         boxes += [float(np.abs(image.stock.boxes[a] - found.boxes[b]).max()) for a, b in pairs]
@@ -139,7 +141,7 @@ def compare(file: str, detect: Detect, images: Sequence[ResizedImage]) -> Parity
     return parity
 
 
-def _partners(stock: Found, found: Found) -> tuple[list[tuple[int, int]], int]:
+def _partners(stock: ImageDetections, found: ImageDetections) -> tuple[list[tuple[int, int]], int]:
     """Return pairs of (stock, found) within the tolerances, best scores first, and the number of all others."""
     free, pairs = set(range(len(found.scores))), []
     for index in np.argsort(-stock.scores, kind="stable"):

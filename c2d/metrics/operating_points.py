@@ -19,7 +19,7 @@ import numpy as np
 
 from c2d.metrics.coco_data import Array, CocoData
 from c2d.metrics.matching import compute_overlaps, inside_crowd, match
-from c2d.metrics.tide_errors import RECALLS, interpolated
+from c2d.metrics.tide_errors import RECALLS, precision_at_recalls
 
 VERSION = "1"
 """Of the definitions here, in `confusion_matrix` and in `detection_calibration`; a change that moves a number raises
@@ -77,7 +77,7 @@ def interpolated_precision(matches: ScoredMatches) -> Array:
     bounds = matches.bounds
     for k in np.flatnonzero(matches.objects):
         ranks = np.flatnonzero(matches.correct[bounds[k] : bounds[k + 1]]) + 1
-        reached = interpolated(ranks, int(matches.objects[k]))
+        reached = precision_at_recalls(ranks, int(matches.objects[k]))
         out[k] = 0.0
         out[k, : len(reached)] = reached
     return out

@@ -229,11 +229,11 @@ def average_precision(cls: Array, keep: Array, correct: Array, objects: Array) -
         ranks = rank[bounds[k] : bounds[k + 1]]
         if not len(ranks):
             continue
-        out[k] = interpolated(ranks, int(objects[k])).sum() / RECALLS
+        out[k] = precision_at_recalls(ranks, int(objects[k])).sum() / RECALLS
     return out
 
 
-def interpolated(ranks: Array, objects: int) -> Array:
+def precision_at_recalls(ranks: Array, objects: int) -> Array:
     """Return COCO's precision at the recall points that are reached, (r,) float64; at those behind them it is 0.
 
     Args:

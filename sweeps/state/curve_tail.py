@@ -75,7 +75,7 @@ def read_curve_tail(path: Path) -> CurveTail:
         lines = read_bytes(path, TAIL_BYTES).splitlines()
     except (OSError, FormatError):
         return NO_CURVE
-    return extended(NO_CURVE, lines)
+    return with_lines(NO_CURVE, lines)
 
 
 def with_last_score(tail: CurveTail, path: Path) -> CurveTail:
@@ -85,12 +85,12 @@ def with_last_score(tail: CurveTail, path: Path) -> CurveTail:
             earlier = read_bytes(path, SCORE_BYTES)
             if (at := earlier.rfind(_VAL)) >= 0:
                 line = earlier[earlier.rfind(b"\n", 0, at) + 1 :].split(b"\n", 1)[0]
-                found = extended(NO_CURVE, [line])
+                found = with_lines(NO_CURVE, [line])
                 return replace(tail, ap=found.ap, ap_iteration=found.ap_iteration)
     return tail
 
 
-def extended(tail: CurveTail, lines: Iterable[bytes]) -> CurveTail:
+def with_lines(tail: CurveTail, lines: Iterable[bytes]) -> CurveTail:
     """Return the tail with further lines of its file; a line that is no event is skipped.
 
     Args:

@@ -22,7 +22,7 @@ from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
 from c2d.core.sweep_manifest import read_manifest
 from sweeps.scheduler.queue import QueueAnswer
-from sweeps.state.curve_tail import NO_CURVE, TAIL_BYTES, CurveTail, extended, with_last_score
+from sweeps.state.curve_tail import NO_CURVE, TAIL_BYTES, CurveTail, with_last_score, with_lines
 from sweeps.state.run_facts import RunFacts
 from sweeps.state.run_files import RunFiles, no_folder, read_run_files
 from sweeps.state.run_reader import RunReader
@@ -127,7 +127,7 @@ class KeptReader(RunReader):
         self._runs[found.run.id] = _Kept(found, changed_ns, is_settled, now, again_at)
         self.folders_read += 1
         if before is not None and before.files.status["state"] != found.status["state"]:
-            self.queue.hurry()  # SLURM's last answer is about what the run was before
+            self.queue.expire()  # SLURM's last answer is about what the run was before
 
     def jobs(self, jobs: Iterable[str]) -> QueueAnswer:
         """Return what SLURM reports, see `KeptQueue`."""
@@ -188,7 +188,7 @@ class KeptReader(RunReader):
             kept, begin, before = None, max(0, size - TAIL_BYTES), NO_CURVE
         lines = _whole_lines(run.metrics, begin, size)
         self.bytes_read += size - begin
-        tail = extended(before, lines.splitlines())
+        tail = with_lines(before, lines.splitlines())
         if kept is None:
             tail = with_last_score(tail, run.metrics)
         history = None  # read when it is shown

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from sweeps.state.curve_tail import NO_CURVE, CurvePoint, extended
+from sweeps.state.curve_tail import NO_CURVE, CurvePoint, with_lines
 
 WHOLE_BYTES = 2**18
 """A file up to this size is read whole."""
@@ -44,7 +44,7 @@ def read_early_losses(path: Path, end: int) -> list[CurvePoint]:
             for begin, size in places:
                 stream.seek(begin)
                 # The lines at both ends may be cut off; they are no JSON then, and are skipped.
-                found += extended(NO_CURVE, stream.read(size).splitlines()).points
+                found += with_lines(NO_CURVE, stream.read(size).splitlines()).points
     except OSError:
         return []
     return found
@@ -68,7 +68,7 @@ def with_losses(history: tuple[LossPoint, ...], points: Iterable[CurvePoint]) ->
     return tuple(found)
 
 
-def resampled(history: tuple[LossPoint, ...], count: int) -> list[float]:
+def mean_losses(history: tuple[LossPoint, ...], count: int) -> list[float]:
     """Return means over equal parts of the iterations, at most `count`; a part without a point has the value before.
 
     Args:

@@ -10,7 +10,7 @@ from rich.text import Text
 from sweeps.watch import row_texts
 from sweeps.watch.column_fit import Column, fit_columns
 from sweeps.watch.sparkline import sparkline
-from sweeps.watch.terminal_signs import STYLES, Signs, aligned, cut_line, cut_text
+from sweeps.watch.terminal_signs import STYLES, Signs, cut_line, cut_text, padded_text
 from sweeps.watch.watch_view import SweepView, WatchRow
 
 
@@ -34,7 +34,7 @@ def row_lines(
         for rows, total, lines in zip(lists, totals, given, strict=True)
     ]
     columns = fit_columns(_columns(sweep, [row for rows in shown for row in rows], now), width - 2)
-    titles = " ".join(set_cell_size(aligned(one.title, size, one.is_right), size) for one, size in columns)
+    titles = " ".join(set_cell_size(padded_text(one.title, size, one.is_right), size) for one, size in columns)
     yield cut_line(Text(f"  {titles}".rstrip(), style="dim"), width, signs)
     for rows, total, lines, state in zip(shown, totals, given, ("running", "failed", "done"), strict=True):
         for row in rows:
@@ -86,7 +86,7 @@ def _row_line(row: WatchRow, columns: Sequence[tuple[Column, int]], width: int, 
             return cut_line(line, width, signs)
         line.append(" " if place else "")
         text, own = _cell(row, column.key, size, signs, now)
-        line.append(aligned(cut_text(text, size, signs), size, column.is_right), style=own)
+        line.append(padded_text(cut_text(text, size, signs), size, column.is_right), style=own)
     if row.state in ("failed", "damaged"):
         line.append(" " + row.reason, style="red")
     return cut_line(line, width, signs)

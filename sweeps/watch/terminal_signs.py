@@ -44,7 +44,7 @@ PLAIN = Signs(
 )  # fmt: skip
 
 
-def aligned(text: str, size: int, is_right: bool) -> str:
+def padded_text(text: str, size: int, is_right: bool) -> str:
     """Return a text with blanks up to a size in characters of the terminal."""
     blanks = " " * max(0, size - cell_len(text))
     return blanks + text if is_right else text + blanks

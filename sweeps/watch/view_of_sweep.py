@@ -13,7 +13,7 @@ from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import time_stamp
 from sweeps.state.status import Summary
 from sweeps.watch.kept_reader import KeptReader
-from sweeps.watch.loss_history import resampled
+from sweeps.watch.loss_history import mean_losses
 from sweeps.watch.watch_view import SweepView, WaitingGroup, WatchRow
 
 CURVE_PARTS = 64
@@ -106,7 +106,7 @@ def _row(run: Mapping[str, Any], folder: RunFolder, axes: Sequence[str], unit: s
         iteration=done_steps if run["iterations"] or done_steps else None,
         iterations=run["iterations"],
         stage=printable_line(str(run["stage"] or "")) if is_running else "",
-        losses=tuple(resampled(history, CURVE_PARTS)),
+        losses=tuple(mean_losses(history, CURVE_PARTS)),
         loss=history[-1].loss if history else None,
         score_name=score[0] if score is not None else "AP",
         score=score[1] if score is not None else curve.ap,

@@ -7,12 +7,12 @@ import pytest
 
 from c2d.core.errors import RunError
 from c2d.export.exported_facts import without_places
-from c2d.export.graph_parity import Found, ResizedImage, compare
+from c2d.export.graph_parity import ImageDetections, ResizedImage, compare
 from c2d.export.runtimes import Detect
 
 BOXES = np.array([[0, 0, 10, 10], [20, 20, 40, 40], [50, 0, 60, 30], [0, 50, 30, 90.0]])
 SCORES, LABELS = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0, 1, 1, 2])
-IMAGE = ResizedImage(np.zeros((96, 96, 3), np.uint8), Found(BOXES, SCORES, LABELS))
+IMAGE = ResizedImage(np.zeros((96, 96, 3), np.uint8), ImageDetections(BOXES, SCORES, LABELS))
 
 
 def graph(boxes: np.ndarray = BOXES, scores: np.ndarray = SCORES, labels: np.ndarray = LABELS) -> Detect:

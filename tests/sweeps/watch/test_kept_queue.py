@@ -47,7 +47,7 @@ def test_a_run_that_began_makes_the_next_question_earlier_never_more_often_than_
     slurm = Slurm(_1="PENDING")
     slurm.read(0, "1")
     slurm.states["1"] = "RUNNING"
-    slurm.kept.hurry()
+    slurm.kept.expire()
     assert slurm.read(5, "1") == {"1": "PENDING"}
     assert slurm.read(10, "1") == {"1": "RUNNING"}
     assert slurm.read(39, "1") == {"1": "RUNNING"}

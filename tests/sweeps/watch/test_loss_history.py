@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps.state.curve_tail import CurvePoint
-from sweeps.watch.loss_history import MOST_POINTS, LossPoint, read_early_losses, resampled, with_losses
+from sweeps.watch.loss_history import MOST_POINTS, LossPoint, mean_losses, read_early_losses, with_losses
 
 
 def line(iteration: int, loss: float) -> str:
@@ -45,15 +45,15 @@ def test_more_points_than_are_kept_become_means() -> None:
 def test_parts_of_equal_length_by_hand() -> None:
     history = tuple(LossPoint(k, loss) for k, loss in ((0, 8.0), (10, 6.0), (20, 4.0), (100, 1.0)))
     # Parts of 25 iterations: three points, none, none, the last one.
-    assert resampled(history, 4) == pytest.approx([6.0, 6.0, 6.0, 1.0])
-    assert resampled(history[:1], 4) == [8.0]
-    assert resampled((), 4) == []
+    assert mean_losses(history, 4) == pytest.approx([6.0, 6.0, 6.0, 1.0])
+    assert mean_losses(history[:1], 4) == [8.0]
+    assert mean_losses((), 4) == []
 
 
 @given(st.lists(st.floats(0, 1e6) | st.just(math.nan), max_size=60), st.integers(1, 30))
 def test_parts_keep_the_range(losses: list[float], count: int) -> None:
     history = tuple(LossPoint(7 * k * k, loss) for k, loss in enumerate(losses))
-    found = resampled(history, count)
+    found = mean_losses(history, count)
     assert len(found) == min(count, len(losses))
     assert any(map(math.isnan, found)) == any(map(math.isnan, losses))
     finite = [loss for loss in losses if not math.isnan(loss)]
