@@ -191,7 +191,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "analysis.plots", "analysis.page",
     ),
     "analysis.comparison": (
-        "c2d.core", "c2d.metrics", "c2d.metrics.resampling", "analysis.loading", "analysis.stats", "analysis.formats",
+        "c2d.core", "c2d.metrics", "c2d.metrics.resampling", "c2d.metrics.scoring", "analysis.loading",
+        "analysis.stats", "analysis.formats",
     ),
     "analysis.api": (
         "c2d.core", "analysis.loading", "analysis.spec", "analysis.tables", "analysis.formats", "analysis.plots",

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -259,6 +260,38 @@ def test_mistakes_are_one_line_with_the_nearest_name(runs: pd.DataFrame) -> None
         with pytest.raises(analysis.InputError, match=re.escape(message)) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+def test_a_changed_label_or_number_is_refused(runs: pd.DataFrame) -> None:
+    """Tables read the cells of a run, so a label that was changed would change nothing."""
+    first = runs["run"][0]
+    changed: dict[str, Any] = {
+        f"axis.method of run {first} is 'mine', and its cells have 'baseline'": {"axis.method": "mine"},
+        f"sweep of run {first} is 'all', and its cells have 'example'": {"sweep": "all"},
+        f"AP of run {first} is '28.2'; wanted is the number of its file, 0 to 1": {"AP": 28.2},  # in percent
+        f"AP of run {first} is 'high'": {"AP": "high"},
+    }
+    for message, columns in changed.items():
+        with pytest.raises(analysis.InputError, match=re.escape(message)):
+            analysis.table(runs.assign(**columns))
+
+
+def test_a_side_of_a_comparison_is_one_run(runs: pd.DataFrame) -> None:
+    done = runs[runs["state"] == "done"]
+    for side in (done.iloc[[0]], done, None, 3):
+        with pytest.raises(analysis.InputError, match="give one row of the frame"):
+            analysis.compare(side, done.iloc[1])
+    with pytest.raises(analysis.InputError, match="samples is '100'; give a whole number"):
+        analysis.compare(done.iloc[0], done.iloc[1], samples="100")  # type: ignore[arg-type]
+    of_numpy: dict[str, Any] = {"samples": np.int64(100), "seed": np.int64(0), "iou": np.float32(0.5)}
+    found = analysis.compare(done.iloc[0].to_dict(), done.iloc[1], **of_numpy)
+    assert json.loads(found.to_json())["samples"] == 100
+
+
+def test_the_wheel_says_that_it_is_typed() -> None:
+    """Without the file, mypy takes every name of the interface for Any."""
+    assert all((ROOT / package / "py.typed").is_file() for package in ("c2d", "analysis"))
+    assert '"*.typed"' in (ROOT / "pyproject.toml").read_text()
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

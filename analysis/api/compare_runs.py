@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.api.runs_frame import NEEDED_BY, STORE
+from c2d.core.errors import InputError
 
 if TYPE_CHECKING:
     from analysis.comparison.comparison import Comparison
@@ -63,7 +64,22 @@ def compare(
 
 
 def _side(given: Any) -> str | Path:
-    """A path or id; of a row of the frame the folder of its run."""
-    if hasattr(given, "index") and not isinstance(given, str | os.PathLike) and "run" in given and STORE in given:
-        return Path(str(given[STORE])) / str(given["run"])
-    return given if isinstance(given, str) else Path(given)
+    """A path or id; of a row of the frame the folder of its run.
+
+    Raises:
+        InputError: it is something else, e.g. several rows.
+    """
+    if isinstance(given, str):
+        return given
+    if isinstance(given, os.PathLike):
+        return Path(given)
+    try:
+        store, run = given[STORE], given["run"]
+    except (TypeError, KeyError, IndexError):
+        store = run = None
+    if not isinstance(store, str) or not isinstance(run, str):
+        raise InputError(
+            f"a side of the comparison is {type(given).__name__}; give one row of the frame (`runs.iloc[0]`), a run "
+            "folder, an id, or a file of detections"
+        )
+    return Path(store) / run

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    class DrawnFigure(Figure):
+        """What a type checker knows of the result of `plot`: a Figure with the frame that it shows."""
+
+        data: pd.DataFrame
+
+
 DPI, SHOWN_DPI = 160, 110
 """Of the picture in a notebook, and of its size there."""
 
@@ -29,7 +35,7 @@ def plot(
     sweep: str | None = None,
     part: int | None = None,
     **keys: Any,
-) -> Figure:
+) -> DrawnFigure:
     """Draw a figure as `c2d report` does, and return it as a matplotlib Figure.
 
     pyplot does not know the figure: nothing is shown twice, and nothing has to be closed. A notebook shows it as the

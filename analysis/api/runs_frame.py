@@ -8,9 +8,10 @@ that was filtered, sorted, concatenated or read from a CSV file is a study again
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,8 @@ def study_of(runs: pd.DataFrame | str | os.PathLike[str]) -> Study:
         runs: rows of one or several frames, or the store.
 
     Raises:
-        InputError: no such store; a frame without the columns of `load`, without rows, or with a run twice.
+        InputError: no such store; a frame without the columns of `load`, without rows, with a run twice, or in which a
+            label or number was changed.
     """
     from analysis.commands.extra_packages import check_extra
     from analysis.loading.load import read_study, to_frame
@@ -99,7 +101,8 @@ def study_of(runs: pd.DataFrame | str | os.PathLike[str]) -> Study:
             places = [(str(cell["sweep"]), str(cell["role"]), dict(cell["labels"])) for cell in cells]
         except (ValueError, TypeError, KeyError):
             raise InputError(f"{CELLS} of run {row['run']} is {str(row[CELLS])[:60]!r}; load the store again") from None
-        given = {str(key): _value(str(key), value) for key, value in row.items() if not str(key).startswith(AXIS)}
+        _check_labels(row, places)
+        given = {str(key): _value(str(key), value, row) for key, value in row.items() if not str(key).startswith(AXIS)}
         values = {key: value for key, value in given.items() if value is not None}
         for sweep, role, labels in places:
             named = {AXIS + axis: label for axis, label in labels.items()}
@@ -128,15 +131,56 @@ def warn_of(problems: Iterable[Problem]) -> None:
     warnings.warn("\n".join(lines), UserWarning, stacklevel=3)
 
 
-def _value(column: str, value: Any) -> Any:
-    """A value of a frame as `to_frame` takes it. A CSV file read by pandas has numbers where text looks like one."""
-    from analysis.loading.columns import NUMBERS
+def _value(column: str, value: Any, row: Mapping[Any, Any]) -> Any:
+    """A value of a frame as `to_frame` takes it. A CSV file read by pandas has numbers where text looks like one.
+
+    Raises:
+        InputError: a number that no file of a run can have, e.g. an AP in percent.
+    """
+    from analysis.loading.columns import NUMBERS, RANGES
 
     if value is None or value != value:
         return None
-    if column in NUMBERS or isinstance(value, str):
+    if column in NUMBERS:
+        low, high = RANGES.get(column, (-math.inf, math.inf))
+        try:
+            is_allowed = low <= float(value) <= high
+        except (TypeError, ValueError):
+            is_allowed = False
+        if not is_allowed:
+            allowed = f", {low:g} to {high:g}" if math.isfinite(high) else ""
+            raise InputError(
+                f"{column} of run {row['run']} is {str(value)[:60]!r}; wanted is the number of its file{allowed}: put "
+                "changed numbers into a column of your own"
+            )
+        return value
+    if isinstance(value, str):
         return value
     return f"{value:.17g}" if isinstance(value, float) else str(value)
+
+
+def _check_labels(row: Mapping[Any, Any], places: Sequence[tuple[str, str, Mapping[str, str]]]) -> None:
+    """Check that sweep, role and labels are those of the cells, which tables and figures read.
+
+    Raises:
+        InputError: they were changed, and would change nothing.
+    """
+    from analysis.loading.schema import AXIS
+
+    axes = [column for column in map(str, row) if column.startswith(AXIS)]
+    stored = {"sweep": [sweep for sweep, _, _ in places], "role": [role for _, role, _ in places]}
+    stored |= {
+        axis: [labels[axis[len(AXIS) :]] for _, _, labels in places if axis[len(AXIS) :] in labels] for axis in axes
+    }
+    for column, found in stored.items():
+        separator = "/" if column.startswith(AXIS) else ", "
+        text, value = separator.join(dict.fromkeys(found)), row.get(column)
+        # What a CSV file holds may be read as a number, or as a missing value.
+        if isinstance(value, str) and value != text:
+            raise InputError(
+                f"{column} of run {row['run']} is {value[:60]!r}, and its cells have {text!r} ({CELLS}): a changed "
+                "label changes no table or figure; keep the column, and give names with labels={...}"
+            )
 
 
 def _labels(cell: Mapping[str, Any], prefix: str) -> dict[str, str]:

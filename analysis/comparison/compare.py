@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from pathlib import Path
+from typing import SupportsFloat, SupportsIndex
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from analysis.stats.bootstrap import FEW_IMAGES, FEWEST_RESAMPLES, RESAMPLES, ch
 from c2d.core.errors import InputError
 from c2d.metrics.box_verdicts import OBJECT_VERDICTS
 from c2d.metrics.coco_data import CocoData
+from c2d.metrics.scoring.box_form import box_form_warning
 from c2d.metrics.tide import MANY_TIES, tie_share
 
 MOST_RESAMPLES = 100_000
@@ -52,6 +55,8 @@ def compare(
         InputError: no such run or file; runs of different data sets; files without ground truth, or that do not fit it;
             fewer than 8 images; no objects; a number outside its range.
     """
+    samples, seed = _whole(samples, "samples"), _whole(seed, "seed")
+    iou, score = _number(iou, "iou"), None if score is None else _number(score, "score")
     if not FEWEST_RESAMPLES <= samples <= MOST_RESAMPLES:
         raise InputError(f"{samples} resamples; allowed are {FEWEST_RESAMPLES} to {MOST_RESAMPLES:,}, 1000 are usual")
     if not 0.1 <= iou <= 1:
@@ -61,6 +66,21 @@ def compare(
     if seed < 0:
         raise InputError(f"seed {seed}; give a whole number from 0 on")
     return compare_pair(read_pair(a, b, targets, runs), iou=iou, score=score, samples=samples, seed=seed)
+
+
+def _whole(value: SupportsIndex, name: str) -> int:
+    """Return a whole number, also one of numpy, as Python's own: the JSON of a comparison has it."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} is {value!r}; give a whole number") from None
+
+
+def _number(value: SupportsFloat, name: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is {value!r}; give a number") from None
 
 
 def compare_pair(pair: Pair, *, iou: float, score: float | None, samples: int, seed: int) -> Comparison:
@@ -112,6 +132,8 @@ def _notes(pair: Pair, per_class: tuple[Change, ...]) -> Iterator[str]:
             )
     for mark, data in zip("AB", pair.data, strict=True):
         yield from _ties(mark, data)
+        if form := box_form_warning(data):
+            yield f"{mark}: {form}."
 
 
 def _ties(mark: str, data: CocoData) -> Iterator[str]:

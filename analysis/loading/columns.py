@@ -228,6 +228,8 @@ FILE_COLUMNS = (*STATUS_COLUMNS, *SPEC_COLUMNS, *RESULT_COLUMNS, *ENV_COLUMNS)
 """All columns that are read from files of a run, in the order of the frame."""
 NUMBERS = frozenset({"seed", *(column.name for column in FILE_COLUMNS if column.is_number)})
 """Names of the columns that hold numbers; all others hold text."""
+RANGES = {column.name: (column.low, column.high) for column in FILE_COLUMNS if column.is_number}
+"""{name of a number: lowest and highest value}."""
 STATUS_NAMES = frozenset(column.name for column in STATUS_COLUMNS)
 RESULT_NAMES = frozenset(column.name for column in RESULT_COLUMNS)
 QUANTITIES: dict[str, Quantity] = {

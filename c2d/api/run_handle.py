@@ -14,7 +14,7 @@ class Run:
     """One run of a store. It is a path as well (`os.PathLike`), so every function that takes a run folder takes it.
 
     Attributes:
-        path: the run folder `<store>/<id>`. `resolve` does not make it.
+        path: the run folder `<store>/<id>`, absolute. `resolve` does not make it.
         spec: the full spec with every default written out, the content of spec.json. It decides the id.
         data: root of the data cards that the run was resolved with; None takes C2D_DATA, else ./data.
         source: the YAML file that the spec was read from; "" for another one.

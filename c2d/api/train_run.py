@@ -33,10 +33,21 @@ def resolve(spec: Spec, *, runs: str | Path | None = None, data: str | Path | No
             ./data).
 
     Returns:
-        The run. `id` depends on everything that decides the result, and on nothing else.
+        The run. `id` depends on everything that decides the result, and on nothing else. Its folder is absolute, so it
+        stays the same run when the working directory changes.
 
     Raises:
         InputError: no such file or run; an unknown key or name, or a value that is not allowed.
+    """
+    run = run_of_spec(spec, runs=runs, data=data)
+    return dataclasses.replace(run, path=run.path.absolute(), data=None if run.data is None else run.data.absolute())
+
+
+def run_of_spec(spec: Spec, *, runs: str | Path | None = None, data: str | Path | None = None) -> Run:
+    """Return the run of a spec with folders as they were given, which the command prints; see `resolve`.
+
+    Args:
+        spec, runs, data: as in `resolve`.
     """
     from c2d.core.yaml.yaml_lines import read_mapping
     from c2d.specs.names import Names, look_up_names, names_in, scaling_lines
@@ -102,6 +113,10 @@ def train(
         RunError: the training failed; status.json has the failure.
         Interrupted: a KeyboardInterrupt: a signal arrived, and the state was saved. Call again to continue.
     """
+    counts = {"workers": workers, "threads": threads, "checkpoint_every": checkpoint_every, "stop_after": stop_after,
+              "monitor": monitor}  # fmt: skip
+    for name, count in counts.items():
+        _check_count(name, count)
     run = spec if isinstance(spec, Run) else resolve(spec, runs=runs, data=data)
     trackers = parse_trackers([track] if isinstance(track, str) else track)
     check_trackers(trackers, run.path.parent)
@@ -187,6 +202,12 @@ def _write_spec(run: Run) -> bool:
             "another --runs"
         )
     return False
+
+
+def _check_count(name: str, count: object) -> None:
+    least = 0 if name == "workers" else 1
+    if count is not None and (not isinstance(count, int) or count < least):
+        raise InputError(f"{name} is {count!r}; give a whole number from {least} on, or None for the default")
 
 
 def _root_of(dataset: Any) -> Path | None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from c2d.core.errors import InputError, RunError, first_line
 from c2d.core.run_folder import read_json
@@ -14,9 +14,12 @@ from c2d.core.store_folder import find_run, runs_folder
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
+
+    Image: TypeAlias = str | os.PathLike[str] | np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detections:
     """Detections on one image, in the order of the detector: by falling score.
 
@@ -36,7 +39,7 @@ class Detections:
         return len(self.names)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Student:
     """The exported student of a run: mmdet's own detector, without teacher, method or wrapper.
 
@@ -55,7 +58,13 @@ class Student:
     device: str
     config: Any = field(repr=False)
 
-    def predict(self, images: Any, score: float = 0.0) -> Any:
+    @overload
+    def predict(self, images: Image, score: float = 0.0) -> Detections: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def predict(self, images: Sequence[Image], score: float = 0.0) -> list[Detections]: ...
+
+    def predict(self, images: Image | Sequence[Image], score: float = 0.0) -> Detections | list[Detections]:
         """Detect the objects of images, each as a batch of its own, with the run's own test pipeline.
 
         Args:
@@ -67,14 +76,18 @@ class Student:
             The `Detections` of the image; a list of them for a sequence.
 
         Raises:
-            InputError: no such file, or an array of another form.
-            RunError: a file is no image that can be decoded.
+            InputError: no such file, an array of another form, or a score outside 0-1.
+            RunError: a file is no image that can be decoded, or an image that cannot be resized as the evaluation does,
+                e.g. one of 1 x 5000 px.
         """
-        if isinstance(images, Sequence) and not isinstance(images, str):
+        if not 0 <= score <= 1:
+            raise InputError(f"score {score}; allowed is 0 to 1")
+        if isinstance(images, Sequence) and not isinstance(images, str | bytes):
             return [self._predict(image, score) for image in images]
         return self._predict(images, score)
 
     def _predict(self, image: Any, score: float) -> Detections:
+        import cv2
         import numpy as np
         import torch
 
@@ -85,8 +98,12 @@ class Student:
         with mmdet_scope(), torch.no_grad():
             try:
                 item = self._pipeline(is_array)(given)
-            except (AssertionError, OSError, ValueError) as error:  # mmcv asserts that the decoder returned pixels
-                raise RunError(f"{image} cannot be read: {first_line(error)}; give an image file", "data") from None
+            except (AssertionError, OSError, ValueError, cv2.error) as error:
+                # mmcv asserts that the decoder returned pixels; OpenCV refuses an empty file, or a resize to 0 px.
+                what = f"an array of shape {image.shape}" if is_array else os.fspath(image)
+                raise RunError(
+                    f"{what} is no image that the test pipeline takes: {first_line(error)}; give another one", "data"
+                ) from None
             batch = {"inputs": [item["inputs"]], "data_samples": [item["data_samples"]]}
             found = self.model.test_step(batch)[0].pred_instances
         boxes = getattr(found.bboxes, "tensor", found.bboxes).double().cpu().numpy()
@@ -107,7 +124,9 @@ class Student:
         return Compose(steps)
 
 
-def load_student(run: str | os.PathLike[str], *, runs: str | Path | None = None, device: str | None = None) -> Student:
+def load_student(
+    run: str | os.PathLike[str], *, runs: str | Path | None = None, device: str | torch.device | None = None
+) -> Student:
     """Load the exported student of a finished run: the stock mmdet detector that every reported number comes from.
 
     Config and weights are compared with the digests that the run recorded, and nothing in them is executed.
@@ -115,16 +134,15 @@ def load_student(run: str | os.PathLike[str], *, runs: str | Path | None = None,
     Args:
         run: id of the run, the beginning of its id, its folder, or a `Run`.
         runs: the store of an id (default: C2D_RUNS, else ./runs).
-        device: `cpu`, `cuda` or `cuda:N` (default: the GPU where there is one, else the CPU).
+        device: `cpu`, `cuda` or `cuda:N`, or a torch.device (default: the GPU where there is one, else the CPU).
 
     Returns:
         The student, in eval mode.
 
     Raises:
         InputError: no such run, or one without a student (not finished, or of another kind); a file was changed;
-            `device` is a GPU and there is none.
+            `device` is unknown, or a GPU that torch does not see.
     """
-    import torch
     from mmengine.registry import init_default_scope
 
     from c2d.configs.run_config import read_run_config
@@ -136,13 +154,10 @@ def load_student(run: str | os.PathLike[str], *, runs: str | Path | None = None,
     if spec.kind != "detector":
         raise InputError(f"run {folder.id} is of kind {spec.kind} and has no student; give the run of a detector")
     if not folder.student.exists():
-        raise InputError(
-            f"run {folder.id} is {folder.read_status()['state']} and has no {folder.student.name}; finish it: "
-            f"c2d train {folder.path}"
-        )
-    place = device or ("cuda:0" if torch.cuda.is_available() else "cpu")
-    if place.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device {device}, but torch sees no GPU here; take device='cpu'")
+        state = folder.read_status()["state"]
+        fix = "import it from an archive that has it" if state == "done" else f"finish it: c2d train {folder.path}"
+        raise InputError(f"run {folder.id} is {state} and has no {folder.student.name}; {fix}")
+    place = _device(device)
     config = read_run_config(folder)
     model, _ = stock_model.load_student(config, folder.student, place)
     classes = _classes(config, str(folder.path))
@@ -159,9 +174,35 @@ def _classes(config: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return tuple(classes)
 
 
+def _device(given: str | torch.device | None) -> str:
+    """The name of a device that torch has here.
+
+    Raises:
+        InputError: torch has none of this name.
+    """
+    import torch
+
+    if given is None:
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(given)
+    except (RuntimeError, TypeError):
+        raise InputError(f"unknown device {given!r}; allowed are 'cpu', 'cuda' and 'cuda:N'") from None
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device {given}: students run on 'cpu', 'cuda' and 'cuda:N'")
+    found = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= found:
+        seen, fix = (f"{found} GPUs, from cuda:0 on,", "another one") if found else ("no GPU", "device='cpu'")
+        raise InputError(f"device {given}, but torch sees {seen} here; take {fix}")
+    return str(device)
+
+
 def _file(image: Any) -> str:
     if not isinstance(image, str | os.PathLike):
-        raise InputError(f"an image is {type(image).__name__}; give a file, or an (H, W, 3) uint8 array in RGB")
+        raise InputError(
+            f"an image is {type(image).__name__}; give a file, an (H, W, 3) uint8 array in RGB, or a list of them (of "
+            'PIL: `numpy.asarray(image.convert("RGB"))`)'
+        )
     if not os.path.isfile(image):
         raise InputError(f"no image file {os.fspath(image)}; check the path")
     return os.fspath(image)
@@ -171,6 +212,6 @@ def _pixels(image: np.ndarray) -> dict[str, Any]:
     """What mmdet's loader of arrays takes: BGR, as mmcv decodes files."""
     import numpy as np
 
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise InputError(f"an image is {image.dtype} of shape {image.shape}; give an (H, W, 3) uint8 array in RGB")
     return {"img": np.ascontiguousarray(image[:, :, ::-1]), "img_id": 0}

@@ -51,7 +51,7 @@ def train(
     """Train one run, export the stock student and evaluate it; call again to continue an interrupted one."""
     from c2d.api import train_run
 
-    run = train_run.resolve(spec, runs=runs, data=data)
+    run = train_run.run_of_spec(spec, runs=runs, data=data)
     for line in run.notes:
         print(line)
     run = train_run.train(

@@ -65,7 +65,7 @@ def _text(result: Mapping[str, Any], per_class: bool) -> Iterator[str]:
     yield "".join(f"{name:>10}" for name in errors)
     yield "".join(f"{_percent(tide['dAP'][name]):>10}" for name in errors)
     yield "".join(f"{tide['counts'][name]:>10,}" for name in errors if name in tide["counts"])
-    for line in tide["warnings"]:
+    for line in (*result["warnings"], *tide["warnings"]):
         yield f"warning: {line}"
     if per_class:
         yield ""

@@ -65,10 +65,14 @@ def positions(records: Sequence[Mapping[str, Any]], key: str, known: Mapping[Any
         return np.fromiter(map(known.__getitem__, values), dtype=np.int64, count=len(values))
     except (KeyError, TypeError):
         strange = [value for value in dict.fromkeys(map(hashable, values)) if value not in known]
+        texts = set(map(str, known))
+        is_type = any(str(value) in texts for value in strange)
         raise InputError(
             f"{what}s name {key} {abbreviate(strange)}, which the ground truth does not have "
-            f"(it has {len(known)}: {abbreviate(known, 3)}); evaluate against the set they were made for"
-        ) from None
+            f"(it has {len(known)}: {abbreviate(known, 3)}); "
+            + ("a number and its text are two ids: write them as the ground truth does" if is_type
+               else "evaluate against the set they were made for")
+        ) from None  # fmt: skip
 
 
 def hashable(value: Any) -> Any:

@@ -10,6 +10,7 @@ from c2d.core.errors import InputError, RunError
 from c2d.metrics import coco, coco_json, tide
 from c2d.metrics.coco_data import CocoData
 from c2d.metrics.protocols.evaluate_protocol import evaluate_protocol
+from c2d.metrics.scoring.box_form import box_form_warning
 
 
 def score_files(
@@ -25,7 +26,7 @@ def score_files(
         tide_iou: IoU of a correct localisation in TIDE, above 0.1 and below 1.
 
     Returns:
-        (the keys of a run's result.json, without those of a training, and `files`; lines of `check`).
+        (the keys of a run's result.json, without those of a training, `files` and `warnings`; lines of `check`).
 
     Raises:
         InputError: a file that is missing, damaged or of another form, or detections that do not fit the ground truth.
@@ -46,6 +47,7 @@ def score_files(
         **coco.evaluate(data),
         **({"protocols": block} if block else {}),
         "tide": tide.evaluate(data, iou=tide_iou, ious=tide.IOUS),
+        "warnings": [sentence] if (sentence := box_form_warning(data)) else [],
     }
     if not check:
         return result, []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def test_mistakes_are_found_before_anything_is_written(example: dict[str, Any], 
 def test_images_that_cannot_be_used_are_named(example: dict[str, Any], tmp_path: Path) -> None:
     student = example["student"]
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(c2d.RunError, match=r"text\.png cannot be"):
+    with pytest.raises(c2d.RunError, match=r"text\.png is no image"):
         student.predict(tmp_path / "text.png")
     with pytest.raises(c2d.InputError, match=r"no image file .*missing\.png"):
         student.predict(tmp_path / "missing.png")
@@ -123,3 +124,52 @@ def test_images_that_cannot_be_used_are_named(example: dict[str, Any], tmp_path:
         student.predict(np.zeros((4, 4, 3)))
     with pytest.raises(c2d.InputError, match="an image is int"):
         student.predict(3)
+    (tmp_path / "empty.png").touch()
+    for unusable in (
+        tmp_path / "empty.png",
+        np.zeros((1, 4000, 3), np.uint8),
+    ):  # the second has no pixel after a resize
+        with pytest.raises(c2d.RunError, match="is no image that the test pipeline takes"):
+            student.predict(unusable)
+    with pytest.raises(c2d.InputError, match=r"of shape \(0, 0, 3\)"):
+        student.predict(np.zeros((0, 0, 3), np.uint8))
+    with pytest.raises(c2d.InputError, match="allowed is 0 to 1"):
+        student.predict(tmp_path / "text.png", score=50)
+
+
+def test_objects_with_arrays_are_compared_by_identity(example: dict[str, Any]) -> None:
+    first, second = (example["student"].predict(np.zeros((8, 8, 3), np.uint8)) for _ in range(2))
+    assert first != second
+    assert len({first, second, example["student"]}) == 3
+
+
+def test_a_device_that_does_not_exist_and_lost_weights_are_named(example: dict[str, Any], tmp_path: Path) -> None:
+    import torch
+
+    run = example["root"] / "runs" / example["run"].id
+    for device, message in (("gpu", "unknown device 'gpu'"), ("meta", "students run on"), ("cuda:64", "torch sees")):
+        with pytest.raises(c2d.InputError, match=message):
+            c2d.load_student(run, device=device)
+    assert c2d.load_student(run, device=torch.device("cpu")).device == "cpu"
+    shutil.copytree(run, tmp_path / run.name)
+    (tmp_path / run.name / "student.pth").unlink()
+    with pytest.raises(c2d.InputError, match=r"is done and has no student\.pth; import it"):
+        c2d.load_student(tmp_path / run.name)
+
+
+def test_a_run_is_the_same_in_another_folder(example: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"dataset": "scenes", "student": "retinanet-qr18", "schedule": "smoke"}
+    monkeypatch.chdir(example["root"])
+    run = c2d.resolve(given, runs="runs", data="data")
+    assert (run.state, run.data) == ("done", example["root"] / "data")
+    monkeypatch.chdir("/")
+    assert run.state == "done"
+    assert run.result == json.loads((example["root"] / "runs" / run.id / "result.json").read_text())
+
+
+@pytest.mark.parametrize("option", [{"workers": -1}, {"workers": "2"}, {"threads": 0}, {"stop_after": 1.5}])
+def test_a_count_that_is_none_begins_nothing(example: dict[str, Any], tmp_path: Path, option: dict[str, Any]) -> None:
+    data = str(example["root"] / "data/scenes")
+    with pytest.raises(c2d.InputError, match=f"{next(iter(option))} is .*; give a whole number"):
+        c2d.train({"dataset": data, "student": "retinanet-qr18", "schedule": "smoke"}, runs=tmp_path, **option)
+    assert not list(tmp_path.iterdir())

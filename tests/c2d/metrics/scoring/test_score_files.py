@@ -123,3 +123,28 @@ def test_the_command_prints_writes_and_refuses(tmp_path, capsys):
     result = json.loads(capsys.readouterr().out)
     assert result["protocols"]["voc"]["AP50_area_difficult_ignored"] == pytest.approx(1.0)
     assert len(result["check"]) == 2
+
+
+def test_boxes_in_another_form_are_noticed(tmp_path):
+    box = [(60 + 40 * at, 70 + 10 * at, 30, 20) for at in range(10)]
+    truth = {
+        **TRUTH,
+        "annotations": [{"id": at, "image_id": "a", "category_id": 7, "bbox": [*one]} for at, one in enumerate(box)],
+    }
+    corners = [[x, y, x + w, y + h] for x, y, w, h in box]
+    forms = {
+        "": box,
+        "detections lie on 0% of the objects (IoU 0.5), and on 100% if the boxes, those of the detections, are read as "
+        "[x1, y1, x2, y2]": corners,
+        "are read as [center x, center y, width, height]": [[x + w / 2, y + h / 2, w, h] for x, y, w, h in box],
+        "fractions of the image": [[value / 500 for value in one] for one in box],
+    }
+    for sentence, boxes in forms.items():
+        found = [{**ONE, "category_id": 90, "bbox": [*one], "score": at / 10} for at, one in enumerate(boxes)]
+        warnings = score_files(*pair(tmp_path, found, truth))[0]["warnings"]
+        assert len(warnings) == (sentence != "")
+        assert not warnings or sentence in warnings[0]
+    for at, one in enumerate(corners):
+        truth["annotations"][at]["bbox"] = one
+    found = [{**ONE, "bbox": [*one]} for one in box]
+    assert "those of the ground truth" in score_files(*pair(tmp_path, found, truth))[0]["warnings"][0]
