@@ -41,7 +41,10 @@ def page_facts(
             }
             for one in rows.sets
         ],
-        "classes": [printable_line(name) for name in truth.class_names],
+        "classes": [
+            printable_line(name) if name.strip() else f"class {key}"
+            for key, name in zip(truth.class_ids, truth.class_names, strict=True)
+        ],
         "kinds": list(VERDICTS),
         "objectKinds": list(OBJECT_VERDICTS),
         "types": list(MAIN),
