@@ -7,6 +7,7 @@ printed; rich, which writes escape sequences itself, writes past it and gets its
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,7 +50,8 @@ def log_text(text: str) -> str:
 def printable_streams(change: Callable[[str], str] = printable_text) -> Iterator[None]:
     """Escape everything that the body prints to stdout and stderr.
 
-    Characters that the encoding of a stream does not have (LC_ALL=C, PYTHONIOENCODING=ascii) are escaped as well.
+    Characters that the encoding of a stream does not have (LC_ALL=C, PYTHONIOENCODING=ascii) are escaped as well. What
+    is printed to a stream that was closed before the start (`>&-`) goes nowhere.
 
     Args:
         change: what is done to each text.
@@ -59,11 +61,12 @@ def printable_streams(change: Callable[[str], str] = printable_text) -> Iterator
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
-    sys.stdout, sys.stderr = (cast(TextIO, _Printable(stream, change)) for stream in before)
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        sys.stdout, sys.stderr = (cast(TextIO, _Printable(stream or nowhere, change)) for stream in before)
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before
 
 
 class _Printable:

@@ -1,7 +1,8 @@
-"""What changed between two views as lines, for an output that is no terminal: one for each run, one for the counts."""
+"""What changed between two views as lines, for an output that is no terminal: runs, counts, warnings."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ from sweeps.watch.watch_view import SweepView, WatchRow, WatchView
 
 
 def change_lines(before: WatchView | None, after: WatchView) -> list[str]:
-    """Return the lines: runs that began or ended since, then the counts of each sweep whose counts changed.
+    """Return the lines: runs that began or ended since, the counts of each sweep whose counts changed, new warnings.
 
     Args:
         before: the last view; None: everything is new, and only the counts are shown.
@@ -24,10 +25,16 @@ def change_lines(before: WatchView | None, after: WatchView) -> list[str]:
             lines += [f"{at} {sweep.name}: {line}" for line in _run_lines(last, sweep, after.made)]
         if last is None or last.counts != sweep.counts:
             lines.append(f"{at} {sweep.name}: {row_texts.counts_text(sweep)}; {row_texts.cost_text(sweep)}")
-            lines += [f"{at} {sweep.name}: warning: {one}" for one in sweep.warnings if last is None]
+        known = {_without_numbers(one) for one in last.warnings} if last is not None else set()
+        lines += [f"{at} {sweep.name}: warning: {one}" for one in sweep.warnings if _without_numbers(one) not in known]
     if after.problem and (before is None or before.problem != after.problem):
         lines.append(f"{at} warning: {after.problem}")
     return lines
+
+
+def _without_numbers(warning: str) -> str:
+    """A warning with another number of runs or minutes is not new."""
+    return re.sub(r"\d+", "0", warning)
 
 
 def _run_lines(before: SweepView, after: SweepView, now: float) -> Iterator[str]:

@@ -55,7 +55,8 @@ def _clock(view: WatchView) -> str:
     if view.every_s:
         state = f"It is written every {view.every_s:.0f} s."
     elif all(sweep.is_at_rest for sweep in view.sweeps):
-        state = "All runs have ended; the page stays as it is."
+        left = any(sweep.counts.keys() & {"new", "waiting"} for sweep in view.sweeps)
+        state = f"{'Nothing runs or waits' if left else 'All runs have ended'}; the page stays as it is."
     else:
         state = "It is not written any more; runs may go on."
     problem = f'<p class="warning">{escape(view.problem)}</p>\n' if view.problem else ""
@@ -167,14 +168,16 @@ def _curve(row: WatchRow) -> str:
     low, high = min(finite), max(finite)
     span = high / 2 - low / 2 or 1.0
     step = (WIDTH - 4) / max(1, len(means) - 1)
+    # A share first: the largest losses have no multiple.
+    shares = [(value / 2 - low / 2) / span if high > low else 0.5 for value in means]
     points = [
-        (2 + place * step, HEIGHT - 3 - (HEIGHT - 6) * (value / 2 - low / 2) / span if high > low else HEIGHT / 2)
-        for place, value in enumerate(means)
+        (2 + place * step, HEIGHT - 3 - (HEIGHT - 6) * share, value)
+        for place, (share, value) in enumerate(zip(shares, means, strict=True))
     ]
     lines = []
-    for is_finite, group in groupby(points, key=lambda point: math.isfinite(point[1])):
+    for is_finite, group in groupby(points, key=lambda point: math.isfinite(point[2])):
         if is_finite:
-            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in group)
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in group)
             # A single point has no length; a round cap makes a dot of it.
             lines.append(f'<polyline points="{path}{f" {path}" if " " not in path else ""}"/>')
     label = f"losses from {finite[0]:.3g} to {finite[-1]:.3g}, lowest {low:.3g}"

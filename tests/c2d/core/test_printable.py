@@ -44,6 +44,14 @@ def test_streams_escape_and_come_back(capsys):
     assert out.err == "x\\ud800y\n"
 
 
+def test_a_stream_that_is_closed_takes_what_is_printed(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    with printable_streams():
+        print("nobody reads this")
+        assert not sys.stdout.isatty()
+    assert sys.stdout is None
+
+
 def test_rich_shows_markup_of_a_name_as_text():
     for name in ("[red]x[/red]", "[/]", "[link=https://h]x[/link]", "a\\[red]", "\x1b[31m", ":smile:"):
         out = io.StringIO()

@@ -19,7 +19,7 @@ from sweeps.notification.watch_mark import watched
 from sweeps.watch.change_lines import change_lines
 from sweeps.watch.watch_loop import WatchedSweeps, watch
 from sweeps.watch.watch_view import WatchView
-from tests.sweeps.watch.watch_examples import TinyStore
+from tests.sweeps.watch.watch_examples import TinyStore, sweep, view
 
 
 def shown(view: WatchView) -> list[str]:
@@ -61,6 +61,16 @@ def test_a_sweep_is_watched_to_its_end(tmp_path: Path) -> None:
     assert lines[2].startswith("tiny: 3 runs: 1 new, 1 running, 1 done; 0.06 of about 0.08 hours; ")
     assert len(lines) == 3
     assert change_lines(views[2], views[2]) == []
+
+
+def test_a_new_warning_is_a_line_and_one_with_another_number_is_not() -> None:
+    def told(*warnings: str) -> WatchView:
+        return view(sweep(warnings=warnings))
+
+    silent = "SLURM does not answer (timeout)"
+    assert change_lines(told("3 runs wait"), told("4 runs wait")) == []
+    [line] = change_lines(told("3 runs wait"), told("4 runs wait", silent))
+    assert line.endswith(f" lr: warning: {silent}")
 
 
 def test_a_store_that_is_away_leaves_the_view_before_it(tmp_path: Path) -> None:

@@ -69,8 +69,12 @@ def test_rows_by_hand() -> None:
 
 def test_it_reloads_until_the_watch_has_ended() -> None:
     assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in watch_page.watch_page(view())
-    for ended, text in ((True, "All runs have ended"), (False, "It is not written any more; runs may go on")):
-        page = watch_page.watch_page(view(sweep(is_at_rest=ended), every_s=0))
+    for facts, text in (
+        ({"is_at_rest": True, "counts": {"done": 3, "failed": 1}}, "All runs have ended; the page"),
+        ({"is_at_rest": True, "counts": {"new": 212, "done": 1}}, "Nothing runs or waits; the page"),
+        ({"is_at_rest": False}, "It is not written any more; runs may go on"),
+    ):
+        page = watch_page.watch_page(view(sweep(**facts), every_s=0))
         assert "refresh" not in page
         assert text in page
     assert "store is away" in watch_page.watch_page(replace(view(), problem="store is away"))
@@ -102,7 +106,16 @@ def test_hostile_names_are_texts() -> None:
 
 @pytest.mark.parametrize(
     ("losses", "lines"),
-    [((), 0), ((math.nan,), 0), ((2.0,), 1), ((1.0, 2.0), 1), ((1.0, math.nan, 2.0, 3.0), 2), ((5e-324, 1.7e308), 1)],
+    [
+        ((), 0),
+        ((math.nan,), 0),
+        ((2.0,), 1),
+        ((1.0, 2.0), 1),
+        ((1.0, math.nan, 2.0, 3.0), 2),
+        ((5.0, math.nan, 5.0), 2),
+        ((5e-324, 1.7e308), 1),
+        ((1.7e308, math.inf, -1.7e308), 2),
+    ],
 )
 def test_a_gap_is_where_a_loss_was_not_finite(losses: tuple[float, ...], lines: int) -> None:
     page = watch_page.watch_page(view(sweep(running=(replace(RUNNING, losses=losses),), failed=(), done=())))
