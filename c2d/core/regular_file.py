@@ -123,12 +123,13 @@ def read_log_tail(path: Path, lines: int = 200) -> list[str]:
 def printable(text: str) -> str:
     """Return `text` as one line that can be shown and written everywhere.
 
-    Terminal codes are removed, control characters become blanks, lone surrogates become question marks.
+    Terminal codes and marks that turn the direction of the text around are removed, control characters become blanks,
+    lone surrogates become question marks.
     """
     if text.isprintable():
         return text
     text = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", text)
-    text = text.encode("utf-8", "replace").decode()
+    text = re.sub("[\u202a-\u202e\u2066-\u2069]", "", text.encode("utf-8", "replace").decode())
     return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
 
 

@@ -24,3 +24,10 @@ def test_a_missing_file_and_a_pipe_are_not_read(tmp_path: Path) -> None:
     for name in ("pipe", "none"):
         with pytest.raises(FormatError):
             regular_file.read_bytes(tmp_path / name)
+
+
+def test_marks_that_turn_the_text_around_them_are_left_out() -> None:
+    assert regular_file.printable("x\u202e (7)\u2066") == "x (7)"
+    assert regular_file.printable("\u05d0\u05d1 (7)") == "\u05d0\u05d1 (7)", (
+        "letters of a language that is read leftwards stay"
+    )
