@@ -56,6 +56,7 @@ def inline(svg: str, prefix: str, scope: str, label: str) -> str:
     if root.tag != f"{NAMESPACE}svg":
         raise InvalidSvg(f"not an SVG file: its first element is {root.tag!r}")
     _clean(root, prefix, scope)
+    _drop_repeated_ids(root)
     width, height = _pixels(root.attrib.pop("width", "")), _pixels(root.attrib.pop("height", ""))
     if "viewBox" not in root.attrib and width and height:
         root.set("viewBox", f"0 0 {width:g} {height:g}")
@@ -92,6 +93,17 @@ def _clean(element: ElementTree.Element, prefix: str, scope: str) -> None:
 def _drop(parent: ElementTree.Element, child: ElementTree.Element) -> None:
     """Without the text behind it: between SVG elements that is white space."""
     parent.remove(child)
+
+
+def _drop_repeated_ids(root: ElementTree.Element) -> None:
+    """Leave an id to its first element, which references mean: equal images of a figure have one id in matplotlib."""
+    ids: set[str] = set()
+    for element in root.iter():
+        if "id" in element.attrib:
+            if element.attrib["id"] in ids:
+                del element.attrib["id"]
+            else:
+                ids.add(element.attrib["id"])
 
 
 def _value(name: str, value: str, prefix: str) -> str | None:

@@ -37,6 +37,10 @@ def test_two_drawings_share_no_id_and_every_reference_is_kept():
         assert set(re.findall(r'(?:url\(|href=")#([^")]+)', page)) <= own
 
 
+def test_an_id_that_occurs_twice_stays_with_its_first_element():
+    assert shown('<g id="a"/><g id="b"><g id="a"/></g>').endswith('<g id="p-a" /><g id="p-b"><g /></g></svg>')
+
+
 def test_styles_reach_only_the_drawing():
     made = shown("<style>* {stroke: red} .a, #b {fill: blue} @media print {.c {fill: green}}</style>")
     assert "#x svg *{stroke: red}" in made
