@@ -233,6 +233,13 @@ def test_figures_failures_profiles_and_extras_are_listed() -> None:
     assert first_cells(section("docs/install.md", "## With pip or uv", "`timm")) == {"none", *extras}
 
 
+def test_shipped_students_are_listed() -> None:
+    listed = re.findall(r"`([\w-]+)`", section("docs/train.md", "\nAll: ", "\n\n"))
+    shipped = sorted(path.stem for path in (ROOT / "c2d/configs/students").glob("*.py"))
+    assert listed == shipped
+    assert f"\n{len(shipped)} students are shipped" in (ROOT / "docs/train.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_commands_exist(page: Path) -> None:
     missing = sorted({mistake for words in COMMAND.findall(code_of(page)) for mistake in mistakes_of_command(words)})
