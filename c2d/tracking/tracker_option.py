@@ -129,10 +129,11 @@ def _destination(name: str, given: str) -> str:
         return given
     if name == "mlflow" and _SCHEME.match(given):
         parts = urlsplit(given)
-        if parts.password or (parts.username and parts.scheme.startswith("http")):
+        in_query = mask_text(parts.query) != parts.query
+        if parts.password or in_query or (parts.username and parts.scheme.startswith("http")):
             # The text is stored in job files and shown in process lists.
             raise InputError(
-                f"--track mlflow:{shown}: a URI with a password would be stored; leave it out, and set "
+                f"--track mlflow:{shown}: a URI with a password or token would be stored; leave it out, and set "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             )
         return given

@@ -20,6 +20,7 @@ def test_trackers_are_repeated_or_separated_by_commas(monkeypatch: pytest.Monkey
     assert texts == [f"tensorboard:{tmp_path}/logs", "wandb:lab/papers", "mlflow:http://host:5000"]
     assert parse_trackers(texts) == found  # what is stored is read again
     assert parse_trackers([]) == ()
+    assert parse_trackers(["mlflow:postgresql://me@host/db"])[0].destination == "postgresql://me@host/db"
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,7 @@ def test_trackers_are_repeated_or_separated_by_commas(monkeypatch: pytest.Monkey
         ("wandb,wandb:x", "wandb is given twice"),
         ("wandb:a/b/c", "wanted PROJECT or ENTITY/PROJECT"),
         ("mlflow:https://me:secret99@host", "MLFLOW_TRACKING_PASSWORD"),
+        ("mlflow:postgresql://host/db?user=me&password=secret99", "MLFLOW_TRACKING_PASSWORD"),
         ("tensorboard:a\nb", "does not show"),
     ],
 )
