@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 NEEDED_BY = "the functions of `import analysis`"
 """In the error where a package of the extra is missing."""
 STORE, CELLS = "store", "cells_json"
-FIRST = ("run", "sweep", "role", "seed")
-"""First columns of the frame; then the labels of the sweeps' axes, then those of `analysis.loading.columns`."""
 MOST_PROBLEMS = 12
 """Kinds of problems that a warning lists."""
 

@@ -15,7 +15,11 @@ from c2d.core.errors import InputError
 IGNORED = ("LoadImageFromFile", "LoadAnnotations", "PackDetInputs")
 """Steps of a test pipeline that do not change pixels."""
 READ = ("Resize", "Pad")
-PREPROCESSOR_KEYS = ("mean", "std", "bgr_to_rgb", "rgb_to_bgr", "pad_size_divisor", "pad_value")
+PREPROCESSOR = "DetDataPreprocessor"
+READ_KEYS = ("mean", "std", "bgr_to_rgb", "rgb_to_bgr", "pad_size_divisor", "pad_value")
+OTHER_KEYS = ("type", "_scope_", "batch_augments", "boxtype2tensor", "non_blocking", "pad_mask", "mask_pad_value",
+              "pad_seg", "seg_pad_value")  # fmt: skip
+"""Keys that change no pixel of a test image."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,10 @@ def image_preparation(config: Any) -> ImagePreparation:
     width, height = resize["scale"]
     keep_ratio = bool(resize.get("keep_ratio", False))
     before = config["model"]["data_preprocessor"]
+    unknown = [key for key in before if key not in (*READ_KEYS, *OTHER_KEYS)]
+    if unknown or before.get("type", PREPROCESSOR).rpartition(".")[2] != PREPROCESSOR:
+        what = f"the key {unknown[0]}" if unknown else f"the type {before['type']}"
+        raise InputError(f"data_preprocessor has {what}, which is not known here; export with --to folder alone")
     no_mean = before.get("mean") is None
     return ImagePreparation(
         long_side=max(width, height) if keep_ratio else width,
@@ -122,7 +130,7 @@ def image_preparation(config: Any) -> ImagePreparation:
         canvas_value=_three(filling),
         mean=(0.0, 0.0, 0.0) if no_mean else _three(before["mean"]),
         std=(1.0, 1.0, 1.0) if no_mean else _three(before["std"]),
-        reads_rgb=bool(before.get("bgr_to_rgb", False)),
+        reads_rgb=bool(before.get("bgr_to_rgb") or before.get("rgb_to_bgr")),  # both swap the channels
         divisor=int(before.get("pad_size_divisor", 1)),
         value=float(before.get("pad_value", 0)),
     )

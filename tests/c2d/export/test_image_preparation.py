@@ -43,6 +43,20 @@ def test_the_hub_gets_red_first() -> None:
     assert preparation_of("yolox-tiny").to_hub()["do_normalize"] is False
 
 
+def test_a_preprocessor_that_is_not_known_is_named() -> None:
+    pipeline = load_student("retinanet-r18").test_pipeline
+
+    def prepared(**preprocessor: Any) -> ImagePreparation:
+        model = {"data_preprocessor": preprocessor}
+        return image_preparation(Config({"model": model, "test_dataloader": {"dataset": {"pipeline": pipeline}}}))
+
+    assert prepared(type="mmdet.DetDataPreprocessor", rgb_to_bgr=True).reads_rgb
+    with pytest.raises(InputError, match="has the key gamma, which is not known here; export with --to folder"):
+        prepared(type="DetDataPreprocessor", gamma=2)
+    with pytest.raises(InputError, match="has the type BatchFixedSizePad"):
+        prepared(type="BatchFixedSizePad")
+
+
 def test_a_step_that_no_graph_holds_is_named() -> None:
     with pytest.raises(InputError, match=r"the step RandomFlip.*--to folder"):
         preparation_of("retinanet-r18", LoadAnnotations={"type": "RandomFlip"})
