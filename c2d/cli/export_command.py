@@ -32,5 +32,5 @@ def export(
     store = runs_folder(runs)
     options = ExportOptions(tuple(dict.fromkeys(to or ["folder"])), data, images, check, license)
     for path in export_run(find_run(run, store), out, store, options):
-        print(f"  {path.name}  {path.stat().st_size / 2**20:.1f} MiB")
+        print(f"  {path.name}  {max(1, round(path.stat().st_size / 2**10)):,} KiB")
     print(f"folder: {out}\nnothing was sent; to publish it on the hub: hf upload USER/NAME {out}")
