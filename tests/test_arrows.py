@@ -199,8 +199,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "analysis.report", "analysis.comparison", "analysis.commands",
     ),
     "analysis.browse": (
-        "c2d.core", "c2d.core.process", "c2d.markup", "c2d.data.decoding", "c2d.metrics", "analysis.loading",
-        "analysis.plots", "analysis.page", "analysis.comparison",
+        "c2d.core", "c2d.core.process", "c2d.markup", "c2d.data.decoding", "c2d.metrics", "c2d.metrics.scoring",
+        "analysis.loading", "analysis.plots", "analysis.page", "analysis.comparison",
     ),
     "analysis.commands": ("c2d.core", "analysis.comparison", "analysis.browse"),
     "analysis": ("c2d.core", "analysis.api", "analysis.report", "analysis.commands"),

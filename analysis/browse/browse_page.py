@@ -19,6 +19,7 @@ from analysis.browse.thumbnails import Thumbnail, make_thumbnail
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_text
 from c2d.metrics.coco_data import Array
+from c2d.metrics.scoring.box_form import box_form_warning
 
 MIN_SCORE = 0.05
 SIDE_PX = 640
@@ -94,7 +95,7 @@ def write_browse_page(request: BrowseRequest, print_line: Callable[[str], None])
 
     Args:
         request: what it shows.
-        print_line: gets lines about steps that take long.
+        print_line: gets lines about steps that take long, and warnings.
 
     Raises:
         InputError: the request cannot be fulfilled; nothing was written.
@@ -102,6 +103,9 @@ def write_browse_page(request: BrowseRequest, print_line: Callable[[str], None])
     check_request(request)
     source = read_source(request.runs, request.targets, request.store, request.image_folder)
     out = _out(request, source)
+    for one in source.sets:
+        if form := box_form_warning(one.data):
+            print_line(f"warning: {one.name}: {form}")
     sets = [judge_set(one, request.iou, request.min_score) for one in source.sets]
     rows = ImageRows(sets, request.min_score)
     chosen = _choose(request, source, rows, error_order(sets))

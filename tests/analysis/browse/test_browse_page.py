@@ -216,6 +216,23 @@ def test_scores_that_are_no_probabilities_are_refused(tmp_path, files, score):
         written(tmp_path, files)
 
 
+def test_boxes_that_seem_to_be_corners_are_named(tmp_path):
+    places = [(x, y, 30, 20) for x in (100, 200, 300) for y in (100, 200, 300, 400)]
+    truth = {"images": [{"id": 1, "file_name": "a.png", "width": 500, "height": 500}],
+             "categories": [{"id": 1, "name": "a"}],
+             "annotations": [{"id": k, "image_id": 1, "category_id": 1, "bbox": [x, y, w, h], "area": w * h}
+                             for k, (x, y, w, h) in enumerate(places, start=1)]}  # fmt: skip
+    boxes = [{"image_id": 1, "category_id": 1, "bbox": [x, y, x + w, y + h], "score": 0.9} for x, y, w, h in places]
+    small_set.write_json(tmp_path / "truth.json", truth)
+    small_set.write_json(tmp_path / "corners.json", boxes)
+    lines: list[str] = []
+    paths = (tmp_path / "truth.json", tmp_path / "corners.json")
+    write_browse_page(request(tmp_path, paths, sides=1), lines.append)
+    [line] = lines
+    assert line.startswith("warning: corners.json: ")
+    assert "[x1, y1, x2, y2]" in line
+
+
 def test_what_cannot_be_shown_is_refused(tmp_path, files):
     store = tmp_path / "runs"
     one = small_set.write_run(store, "net-a-0123456789ab-s0", small_set.A)
