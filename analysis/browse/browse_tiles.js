@@ -24,6 +24,9 @@
       else target.querySelector(".picture")?.replaceChildren(); // pictures out of sight hold no memory
     }
   }, { rootMargin: "600px" });
+  // Paper has no window: every tile of the list is drawn for it.
+  addEventListener("beforeprint", () => { near.disconnect(); list.querySelectorAll(".tile").forEach(draw); });
+  addEventListener("afterprint", () => list.querySelectorAll(".tile").forEach((tile) => near.observe(tile)));
 
   const badge = (kind, text) => make("span", { className: `badge k-${kind}` }, make("i"), text);
   const imageTile = ({ image, m, value }, order) => {

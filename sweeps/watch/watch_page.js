@@ -107,9 +107,11 @@
   if (focused) focused.focus({ preventScroll: true });
   if (focused === filter) filter.setSelectionRange(filter.value.length, filter.value.length);
 
-  let due = Date.now() + every, isLeaving = false;
+  // A reload that has not come after half a minute, from a file system that was away, is tried again.
+  const AGAIN = 30000;
+  let due = Date.now() + every;
   setInterval(() => {
     showAge();
-    if (every > 0 && !isLeaving && Date.now() >= due) isLeaving = reload();
+    if (every > 0 && Date.now() >= due && reload()) due = Date.now() + AGAIN;
   }, 500);
 })();

@@ -317,6 +317,20 @@ def test_hostile_names_do_nothing(browser, pages):
     assert browser.requests() == []
 
 
+def test_every_tile_is_on_paper(browser, pages):
+    """Tiles far from the window are not drawn on a screen; paper has all of them."""
+    browser.show(pages / "random.html", width=360, height=200)
+    assert browser.wait(READY)
+    empty = "$$('#tiles .picture').filter(e => !e.childElementCount).length"
+    assert browser.wait(f"{empty} < 12")
+    before = browser.ask(empty)
+    assert before > 0
+    browser.ask("dispatchEvent(new Event('beforeprint'))")
+    assert browser.ask(empty) == 0
+    browser.ask("dispatchEvent(new Event('afterprint'))")
+    assert browser.wait(f"{empty} === {before}")
+
+
 def test_says_so_without_scripts(browser, pages):
     browser.show(pages / "pair.html", script=False)
     try:
