@@ -262,6 +262,22 @@ def test_mistakes_are_one_line_with_the_nearest_name(runs: pd.DataFrame) -> None
         assert "\n" not in str(caught.value)
 
 
+def test_a_terminal_shows_aligned_columns(runs: pd.DataFrame) -> None:
+    """The cells are those of Markdown, without its markup: equal widths, marks as they are, the best between stars."""
+    table = analysis.table(runs, columns=["AP", "AP50"], title="日本 <b>")
+    lines = str(table).splitlines()
+    assert lines[0] == "日本 <b>"
+    head = next(at for at, line in enumerate(lines) if line.startswith("model"))
+    rows = lines[head : head + 7]
+    assert rows[0].split() == ["model", "method", "AP", "[%]", "ΔAP", "[%]", "AP50", "[%]"]
+    assert rows[3].split()[:7] == ["small", "kd-boxes", "*21.1*", "±", "4.9", "(3)", "a"]
+    ends = [rows[at].rstrip().endswith(end) for at, end in ((1, "44.6 ± 5.4 (3)"), (3, "*52.6* ± 5.6 (3)"), (6, "†"))]
+    assert ends == [True] * 3
+    assert {len(rows[0]), *map(len, rows[1:])} == {len(rows[0])}
+    assert "<sup>" not in str(table)
+    assert max(map(len, lines[head + 7 :])) <= 100
+
+
 def test_a_changed_label_or_number_is_refused(runs: pd.DataFrame) -> None:
     """Tables read the cells of a run, so a label that was changed would change nothing."""
     first = runs["run"][0]

@@ -34,7 +34,7 @@ CSS = """
 class ResultTable:
     """A table of means over seeds, with spread, intervals, tests and footnotes.
 
-    A notebook shows it; `print` gives Markdown. All numbers are in the shown unit: AP in percent, latency in ms.
+    A notebook shows it; `print` gives aligned text. All numbers are in the shown unit: AP in percent, latency in ms.
 
     Attributes:
         data: rows, columns, cells and notes as data (`analysis.tables.table.Table`).
@@ -148,7 +148,9 @@ class ResultTable:
         return f"<style>\n{CSS}\n</style>\n{head}{under}"
 
     def __repr__(self) -> str:
-        return self.to_markdown()
+        from analysis.formats import terminal
+
+        return terminal.write(self.data)
 
 
 def _number(cell: object, statistic: str) -> float | None:

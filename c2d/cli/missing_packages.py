@@ -11,6 +11,20 @@ EXTRA_OF = {
     "tidecv": "analysis", "timm": "weights", "torch": "train", "torchvision": "train",
 }  # fmt: skip
 """{package as it is imported: extra of pyproject.toml that installs it}."""
+BASE = (
+    "cv2",
+    "defusedxml",
+    "filelock",
+    "hotcoco",
+    "numpy",
+    "PIL",
+    "pycocotools",
+    "pydantic",
+    "rich",
+    "submitit",
+    "yaml",
+)
+"""Packages that every installation has, as they are imported."""
 
 
 def as_missing_package(error: Exception) -> Exception:
@@ -18,8 +32,7 @@ def as_missing_package(error: Exception) -> Exception:
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return error
     package = error.name.partition(".")[0]
-    if package not in EXTRA_OF:
+    if package not in EXTRA_OF and package not in BASE:
         return error
-    return InputError(
-        f"this needs {package}, which is not installed here; pip install 'c2d-suite[{EXTRA_OF[package]}]'"
-    )
+    source = f"'c2d-suite[{EXTRA_OF[package]}]'" if package in EXTRA_OF else "c2d-suite"
+    return InputError(f"this needs {package}, which is not installed here; pip install {source}")

@@ -101,7 +101,9 @@ class TrackerThread:
         parts += [f"its call `{self._call}` did not return in time"] * hangs
         if not lost and not hangs:
             return ""
-        return f"--track {self.name}: {lost} events are not in it ({', '.join(parts)}); metrics.jsonl has all of them"
+        what = f"{lost} events are" if lost else "the run is"
+        where = "metrics.jsonl has all of them" if lost else f"send it again: c2d train {self.folder.id} --track ..."
+        return f"--track {self.name}: {what} not in it{'' if lost else ', or not whole'} ({', '.join(parts)}); {where}"
 
     def _run(self) -> None:
         is_open = self._guard("open", lambda: self.tracker.open(read_tracked_run(self.folder)))

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from c2d.cli import main
-from c2d.cli.missing_packages import EXTRA_OF, as_missing_package
+from c2d.cli.missing_packages import BASE, EXTRA_OF, as_missing_package
 from c2d.core.errors import InputError
 from tests.test_arrows import ROOT
 
@@ -16,6 +16,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 def test_every_extra_exists() -> None:
     assert set(EXTRA_OF.values()) <= set(PROJECT["optional-dependencies"])
+
+
+def test_the_packages_of_every_installation_are_known() -> None:
+    imported_as = {"opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
+    required = [text.partition(">")[0] for text in PROJECT["dependencies"]]
+    assert {imported_as.get(name, name) for name in required} == {*BASE, "typer"}  # without typer there is no command
+    error = as_missing_package(ModuleNotFoundError("", name="PIL.Image"))
+    assert str(error) == "this needs PIL, which is not installed here; pip install c2d-suite"
 
 
 def test_the_command_ends_with_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
