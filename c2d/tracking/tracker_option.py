@@ -88,10 +88,10 @@ def check_trackers(options: Iterable[TrackerOption], runs: Path, packages: bool 
     """
     problems = []
     for option in options:
-        if packages and find_spec(PACKAGES[option.name]) is None:
+        if packages and not _is_installed(PACKAGES[option.name]):
             problems.append(_missing(PACKAGES[option.name], option))
             continue
-        if packages and option.name == "mlflow" and _needs_sqlalchemy(option) and find_spec("sqlalchemy") is None:
+        if packages and option.name == "mlflow" and _needs_sqlalchemy(option) and not _is_installed("sqlalchemy"):
             problems.append(f"{_missing('sqlalchemy', option)}; a folder or a server needs none")
         folder = option.local_folder(RunStore(runs))
         if folder is not None and (reason := _unwritable(folder)):
@@ -100,8 +100,14 @@ def check_trackers(options: Iterable[TrackerOption], runs: Path, packages: bool 
         raise InputError(*problems)
 
 
+def _is_installed(module: str) -> bool:
+    """Whether a package is there. A folder of its name is none, e.g. `wandb`, which W&B writes where it is called."""
+    found = find_spec(module)
+    return found is not None and found.loader is not None
+
+
 def _missing(package: str, option: TrackerOption) -> str:
-    there = [name for name, module in PACKAGES.items() if find_spec(module) is not None]
+    there = [name for name, module in PACKAGES.items() if _is_installed(module)]
     source = package if package == "sqlalchemy" else '"c2d-suite[track]"'
     return (
         f"missing: {package}, which --track {mask_text(str(option))} needs; installed trackers: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,10 @@ def test_destinations_are_beside_the_runs(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_all_that_is_missing_is_reported_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(tracker_option, "find_spec", lambda name: None if name in ("wandb", "sqlalchemy") else object())
+    folder = ModuleSpec("wandb", None)  # what Python finds in a folder with that name
+    installed = tracker_option.find_spec("json")
+    found = {"wandb": folder, "sqlalchemy": None}
+    monkeypatch.setattr(tracker_option, "find_spec", lambda name: found.get(name, installed))
     (tmp_path / "file").write_text("")
     options = parse_trackers(["wandb", f"tensorboard:{tmp_path}/file/logs", "mlflow:sqlite:///x.db"])
     with pytest.raises(InputError) as error:
