@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from sweeps.actions.workspace import Workspace
     from sweeps.state.plan import Row
 
+LONGEST_S = 86_400
+"""Longest time between two readings, a day: a system sleeps no infinity."""
+
 
 class Where(StrEnum):
     """Launchers."""

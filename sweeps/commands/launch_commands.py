@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sweeps.commands.command_options import (
+    LONGEST_S,
     DataOption,
     DefinitionArg,
     FilterOption,
@@ -48,7 +49,10 @@ def submit_command(
         ),
     ] = False,
     interval: Annotated[
-        float, typer.Option(min=1.0, metavar="SECONDS", help="with --wait: seconds between two looks at the queue")
+        float,
+        typer.Option(
+            min=1.0, max=LONGEST_S, metavar="SECONDS", help="with --wait: seconds between two looks at the queue"
+        ),
     ] = 60.0,
     verbose: VerboseOption = False,
 ) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.commands.command_options import (
+    LONGEST_S,
     DefinitionArg,
     FilterOption,
     JsonOption,
@@ -30,7 +31,13 @@ def status_command(
     filters: FilterOption = None,
     watch: Annotated[
         float | None,
-        typer.Option("--watch", metavar="SECONDS", help="refresh at this interval and retry infrastructure failures"),
+        typer.Option(
+            "--watch",
+            metavar="SECONDS",
+            min=0,
+            max=LONGEST_S,
+            help="refresh at this interval and retry infrastructure failures",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.commands.command_options import FilterOption, RunsOption, Where, open_workspace, print_line
+from sweeps.commands.command_options import LONGEST_S, FilterOption, RunsOption, Where, open_workspace, print_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +27,9 @@ def watch_command(
     ],
     runs: RunsOption = None,
     filters: FilterOption = None,
-    every: Annotated[float, typer.Option("--every", metavar="SECONDS", min=1, help="refresh at this interval")] = 5.0,
+    every: Annotated[
+        float, typer.Option("--every", metavar="SECONDS", min=1, max=LONGEST_S, help="refresh at this interval")
+    ] = 5.0,
     page: Annotated[
         Path | None, typer.Option("--page", metavar="FILE.html", help="and as a page, which reloads itself")
     ] = None,

@@ -154,6 +154,14 @@ def test_wrong_words_are_refused_before_anything_is_shown(tmp_path: Path, words:
     assert result.output == ""
 
 
+@pytest.mark.parametrize("seconds", ["inf", "nan", "1e10", "0"])
+def test_an_interval_that_no_system_sleeps_is_refused(tmp_path: Path, seconds: str) -> None:
+    TinyStore(tmp_path)
+    result = CliRunner().invoke(app, ["watch", "tiny", "--runs", str(tmp_path), "--every", seconds])
+    assert result.exit_code == 2
+    assert "Invalid value for '--every'" in result.output
+
+
 def test_on_a_terminal_ctrl_c_gives_the_screen_back(tmp_path: Path) -> None:
     """A process of its own, as a pseudo terminal belongs to one."""
     pexpect = pytest.importorskip("pexpect")
