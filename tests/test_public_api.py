@@ -262,6 +262,18 @@ def test_mistakes_are_one_line_with_the_nearest_name(runs: pd.DataFrame) -> None
         assert "\n" not in str(caught.value)
 
 
+def test_a_frame_needs_its_store_for_details_alone(store: Path, tmp_path: Path) -> None:
+    """A CSV file is read on another machine, where the store is not."""
+    there = shutil.copytree(store, tmp_path / "there")
+    runs = analysis.load(there)
+    wanted, drawn = analysis.table(runs).to_frame(), analysis.plot("seeds", runs).data
+    shutil.rmtree(there)
+    assert analysis.table(runs).to_frame().equals(wanted)
+    assert analysis.plot("seeds", runs).data.equals(drawn)
+    with pytest.warns(UserWarning, match=r"result\.json: is missing"):
+        assert analysis.per_class(runs).empty
+
+
 def test_a_terminal_shows_aligned_columns(runs: pd.DataFrame) -> None:
     """The cells are those of Markdown, without its markup: equal widths, marks as they are, the best between stars."""
     table = analysis.table(runs, columns=["AP", "AP50"], title="日本 <b>")

@@ -220,7 +220,7 @@ def _records(frame: pd.DataFrame, stores: Mapping[str, Path]) -> dict[str, dict[
             for column in map(str, rows.columns)
             if column.startswith(AXIS) and rows[column].notna().any()
         }
-        record: dict[str, Any] = {"name": name, "axes": {}, "question": ""}
+        record: dict[str, Any] = {"name": name, "axes": {}, "question": "", "cells": []}
         for store in dict.fromkeys(stores[str(run)] for run in rows["run"]):
             if not isinstance(found := read_manifest(store, name), Problem):
                 record = found
