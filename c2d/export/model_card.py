@@ -140,7 +140,7 @@ def _how_to_load(files: Sequence[str]) -> list[str]:
     if WEIGHTS in files:
         found.append(
             "`model.safetensors` has the same weights by the same keys. Where mmcv was installed without its compiled "
-            "ops, NMS is missing there; use one of the graphs."
+            "ops, NMS is missing there; a graph (`c2d export --to onnx`) needs neither."
         )
     return found
 

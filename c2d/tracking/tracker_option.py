@@ -51,6 +51,16 @@ class TrackerOption:
             return Path(parts.path) if parts.scheme == "file" else None
         return Path(self.destination) if self.destination else store.tracking / self.name
 
+    def place_text(self, store: RunStore) -> str:
+        """Return where the numbers are: "tensorboard FOLDER". A password in a URI is `***`.
+
+        Args:
+            store: of the run.
+        """
+        folder = self.local_folder(store)
+        place = str(folder) if folder else mask_text(self.destination or os.environ.get("MLFLOW_TRACKING_URI", ""))
+        return f"{self.name} {place}/wandb" if self.name == "wandb" else f"{self.name} {place}"
+
 
 def parse_trackers(given: Iterable[str]) -> tuple[TrackerOption, ...]:
     """Return the trackers that `--track` or the key `track` of a profile names. Folders become absolute.

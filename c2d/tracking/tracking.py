@@ -65,13 +65,19 @@ class Tracking:
         """Start the threads, inside the attempt.
 
         Args:
-            log: of the run, for warnings; None: they are written at the end.
+            log: of the run, for the places and for warnings; None: places are printed, warnings written at the end.
         """
         self._log = log
         store = RunStore(self.folder.path.parent)
         self._threads = [
             TrackerThread(make_tracker(option, store), option.name, self.folder, self._warn) for option in self.options
         ]
+        if self.options:
+            line = f"tracked in {', '.join(option.place_text(store) for option in self.options)}"
+            if log is not None:
+                log.info(line)
+            elif not self.quiet:
+                print(line)
 
     def continue_after(self, iteration: int) -> None:
         """Send the earlier events of the run, up to the iteration from which this attempt continues."""

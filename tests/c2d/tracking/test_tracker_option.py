@@ -21,6 +21,8 @@ def test_trackers_are_repeated_or_separated_by_commas(monkeypatch: pytest.Monkey
     assert texts == [f"tensorboard:{tmp_path}/logs", "wandb:lab/papers", "mlflow:http://host:5000"]
     assert parse_trackers(texts) == found  # what is stored is read again
     assert parse_trackers([]) == ()
+    places = [option.place_text(RunStore(Path("runs"))) for option in found]
+    assert places == [f"tensorboard {Path.cwd()}/logs", "wandb runs/tracking/wandb", "mlflow http://host:5000"]
     assert parse_trackers(["mlflow:postgresql://me@host/db"])[0].destination == "postgresql://me@host/db"
 
 
