@@ -132,7 +132,7 @@ def test_boxes_in_another_form_are_noticed(tmp_path):
         "annotations": [{"id": at, "image_id": "a", "category_id": 7, "bbox": [*one]} for at, one in enumerate(box)],
     }
     corners = [[x, y, x + w, y + h] for x, y, w, h in box]
-    forms: dict[str, list[list[float]]] = {
+    forms: dict[str, Any] = {
         "": box,
         "detections lie on 0% of the objects (IoU 0.5), and on 100% if the boxes, those of the detections, are read as "
         "[x1, y1, x2, y2]": corners,
