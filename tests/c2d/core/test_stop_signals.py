@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,22 +15,29 @@ from c2d.core.process.stop_signals import exit_on_close_signals
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 
+@pytest.fixture
+def default_handler(number: int) -> Iterator[None]:
+    """Tests that `nohup` or CI started without a terminal ignore SIGHUP."""
+    before = signal.signal(number, signal.SIG_DFL)
+    yield
+    signal.signal(number, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_the_body_ends_by_an_exception(number):
-    before = signal.getsignal(number)
+def test_the_body_ends_by_an_exception(number, default_handler):
     cleaned = []
 
     def body() -> None:
         try:
             os.kill(os.getpid(), number)
-            signal.pause()
+            time.sleep(30)  # the handler ends it
         finally:
             cleaned.append(number)
 
     with pytest.raises(SystemExit, match=str(128 + number)), exit_on_close_signals():
         body()
     assert cleaned == [number]
-    assert signal.getsignal(number) == before
+    assert signal.getsignal(number) == signal.SIG_DFL
 
 
 def test_what_nohup_ignores_stays_ignored():
