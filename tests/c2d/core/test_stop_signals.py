@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 @pytest.fixture
 def default_handler(number: int) -> Iterator[None]:
-    """Tests that `nohup` or CI started without a terminal ignore SIGHUP."""
+    """The system's own handler: a process that `nohup` started, or CI without a terminal, ignores SIGHUP."""
     before = signal.signal(number, signal.SIG_DFL)
     yield
     signal.signal(number, before)
