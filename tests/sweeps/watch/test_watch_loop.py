@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -173,6 +174,8 @@ def test_on_a_terminal_ctrl_c_gives_the_screen_back(tmp_path: Path) -> None:
     child = pexpect.spawn(
         sys.executable, words, env={**os.environ, "TERM": "xterm", "PYTHONPATH": os.getcwd()}, dimensions=(20, 90),
         timeout=60, encoding="utf-8",
+        # A shell starts its background processes, and so those of CI, with an ignored SIGINT, which children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     child.expect_exact("\x1b[?1049h")
     child.expect_exact("▶")
