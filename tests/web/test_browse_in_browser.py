@@ -55,12 +55,6 @@ def pages(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with browsers.open_browser() as opened:
-        yield opened
-
-
 @pytest.fixture
 def pair(browser, pages):
     """The page of two runs; whatever a test did, nothing was asked for and nothing complained."""

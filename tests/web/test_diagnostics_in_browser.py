@@ -26,12 +26,6 @@ OUTSIDE = """$$('figure > svg').flatMap(svg => {
 })"""
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with browsers.open_browser() as opened:
-        yield opened
-
-
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1440, False), (1440, True)])
 def test_fits_a_phone_and_a_desk(browser, tmp_path, name, width, dark):

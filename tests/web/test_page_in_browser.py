@@ -28,12 +28,6 @@ def pages(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with browsers.open_browser() as opened:
-        yield opened
-
-
 @pytest.fixture
 def full(browser, pages):
     """The full report, open, at desktop size; whatever a test did, nothing was asked for and nothing complained."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.web.browser import Browser, missing, open_browser
+from tests.web.browser import Browser, missing
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.web, pytest.mark.skipif(bool(missing()), reason=missing())]
@@ -29,12 +28,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     assert not connections.exists(), connections.read_text(encoding="utf-8")
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("page", PAGES)

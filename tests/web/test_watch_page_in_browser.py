@@ -28,12 +28,6 @@ PAGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with browsers.open_browser() as opened:
-        yield opened
-
-
 def now(shown: WatchView, **facts) -> str:
     return watch_page(replace(shown, made=time.time(), **facts))
 

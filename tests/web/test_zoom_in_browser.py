@@ -29,12 +29,6 @@ def page(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with browsers.open_browser() as opened:
-        yield opened
-
-
 @pytest.fixture
 def phone(browser, page):
     """The page on a phone with a touch screen; nothing was asked for and nothing complained."""
