@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -47,8 +48,10 @@ def watch_command(
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)
     sweeps = _watched_sweeps(open_workspace(runs, None, Where.local, None).runs, definitions, filters)
-    # Into a file or a pipe, rich would write 80 columns.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
+    # Into a file or a pipe, rich would write 80 columns. COLUMNS and LINES, which rich prefers to the terminal, stay what
+    # they were when a window changes.
+    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 150, _environ=environ)
     write_page = _page_writer(page)
     if once:
         view = sweeps.read(time.time())

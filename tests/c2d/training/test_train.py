@@ -248,10 +248,10 @@ def test_a_damaged_curve_is_no_reason_to_stop(tmp_path: Path) -> None:
         drop_events_after(path, 2)
 
 
-def test_one_writer_at_a_time(tiny_store: TinyStore) -> None:
+def test_one_writer_at_a_time(tiny_store: TinyStore, tmp_path: Path) -> None:
     from filelock import SoftFileLock
 
-    folder = tiny_store.create_run(seed=6)
+    folder = tiny_store.with_empty_store(tmp_path).create_run(seed=6)
     folder.write_status("running")
     with SoftFileLock(folder.lock), pytest.raises(InputError, match="is being written by pid"):
         train(folder, tiny_store.options())

@@ -172,7 +172,9 @@ def test_on_a_terminal_ctrl_c_gives_the_screen_back(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     words = ["-m", "c2d", "sweep", "watch", "tiny", "--runs", str(store.runs), "--every", "1", "--page", str(page)]
     child = pexpect.spawn(
-        sys.executable, words, env={**os.environ, "TERM": "xterm", "PYTHONPATH": os.getcwd()}, dimensions=(20, 90),
+        sys.executable, words, dimensions=(20, 90),
+        # COLUMNS, which a shell or a container may export, is not the size of the terminal.
+        env={**os.environ, "TERM": "xterm", "PYTHONPATH": os.getcwd(), "COLUMNS": "90", "LINES": "20"},
         timeout=60, encoding="utf-8",
         # A shell starts its background processes, and so those of CI, with an ignored SIGINT, which children inherit.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
