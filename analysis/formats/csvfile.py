@@ -3,6 +3,8 @@
     table,row,<one column per row axis>,column,label,unit,kind,value,sd,n,promised,low,high,interval,p,p_adjusted,test,
     family,cross_check,bold,near_best,reason,notes,runs,files,source
 
+A table of contrasts has two more columns at the end: quantity, the key of the runs' number, and factors, one a run.
+
 `row` and `column` are the keys that `c2d explain` takes. Numbers are written so that they read back exactly. `kind` is
 that of the column. `notes` holds the sentences, not the marks; `runs`, and `files` with one name a run, are separated
 by spaces (a space inside one is written %20, a percent sign %25). An axis whose name is taken by another column, or
@@ -30,12 +32,15 @@ AFTER = (
     *("column", "label", "unit", "kind", "value", "sd", "n", "promised", "low", "high", "interval", "p", "p_adjusted"),
     *("test", "family", "cross_check", "bold", "near_best", "reason", "notes", "runs", "files", "source"),
 )
+OF_CONTRASTS = ("quantity", "factors")
+"""Behind `AFTER`, where a cell has factors."""
 
 
 def write(table: Table) -> str:
     """Return the CSV text of a table."""
-    lines = [[*BEFORE, *(guard(axis) for axis in axes(table)), *AFTER]]
-    lines += (line for row in table.rows for line in _lines(table, row))
+    more = OF_CONTRASTS if any(cell.factors for row in table.rows for cell in row.cells.values()) else ()
+    lines = [[*BEFORE, *(guard(axis) for axis in axes(table)), *AFTER, *more]]
+    lines += (line if more else line[: -len(OF_CONTRASTS)] for row in table.rows for line in _lines(table, row))
     out = _Lines()
     csv.writer(out, lineterminator="\r\n").writerows(lines)
     return out.text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is no UTF-8
@@ -55,7 +60,8 @@ def read(text: str) -> list[dict[str, str]]:
     except csv.Error as error:
         raise InputError(f"no CSV table: {error}; expected a file that c2d report has written") from None
     header = [unguard(name) for name in lines[0]] if lines else []
-    if tuple(header[:2]) != BEFORE or tuple(header[-len(AFTER) :]) != AFTER:
+    end = header[: -len(OF_CONTRASTS)] if tuple(header[-len(OF_CONTRASTS) :]) == OF_CONTRASTS else header
+    if tuple(header[:2]) != BEFORE or tuple(end[-len(AFTER) :]) != AFTER:
         raise InputError(f"no CSV table of c2d report: its columns are {', '.join(header[:8]) or 'none'}")
     short = next((at for at, line in enumerate(lines[1:], 2) if len(line) != len(header)), None)
     if short is not None:
@@ -104,7 +110,8 @@ def _lines(table: Table, row: Row) -> Iterator[list[str]]:
         test += [str(cell.family or ""), guard(cell.cross_check)]
         rest = [cell.reason, notes, runs_field(cell.runs), runs_field(cell.files), cell.source]
         best = ["true" if flag else "false" for flag in (cell.bold, cell.near_best)]
-        yield [*map(guard, texts), *numbers, *test, *best, *map(guard, rest)]
+        of_contrast = [cell.quantity, " ".join(map(exact, cell.factors))]
+        yield [*map(guard, texts), *numbers, *test, *best, *map(guard, rest), *map(guard, of_contrast)]
 
 
 def _labels(table: Table, row: Row) -> tuple[str, ...]:

@@ -17,7 +17,9 @@ from analysis.tables.table import Cell, Column, Ledger, Row, Table
 from c2d.core.errors import InputError
 
 FORMAT = 1
-_TUPLES = ("notes", "runs", "files")
+_TUPLES = ("notes", "runs", "files", "factors")
+_IF_GIVEN = ("quantity", "factors")
+"""Fields of a cell that are left out where they are empty: of all cells but those of contrasts."""
 _JSON_KEYS = {"n_planned": "promised"}
 """{field: its key in the file}, where they differ."""
 
@@ -80,7 +82,9 @@ def _cell(given: dict[str, Any]) -> Cell:
 
 def _json_value(value: Any) -> Any:
     if isinstance(value, dict):
-        return {_JSON_KEYS.get(key, key): _json_value(item) for key, item in value.items()}
+        return {
+            _JSON_KEYS.get(key, key): _json_value(item) for key, item in value.items() if item or key not in _IF_GIVEN
+        }
     if isinstance(value, (list, tuple)):
         return [_json_value(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

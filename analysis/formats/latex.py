@@ -112,7 +112,7 @@ def _tabular(table: Table, parts: Sequence[TexColumn]) -> Iterator[str]:
         if before and len(row.labels) > 1 and before.labels[:1] != row.labels[:1]:
             yield r"\addlinespace"
         cells = [
-            text for part in parts for text in [_cell(part.cells[at], part.tailed), *map(escape, part.p[at : at + 1])]
+            text for part in parts for text in [_cell(part.cells[at], part.tailed, part.column.is_text), *map(escape, part.p[at : at + 1])]
         ]
         yield _line([*_labels(table, row, before), *cells])
     yield r"\bottomrule"
@@ -128,6 +128,8 @@ def _label_column(table: Table, axis: int) -> str:
 
 
 def _number_column(column: Column, cells: Sequence[CellText], tailed: bool) -> str:
+    if column.is_text:
+        return "r"
     numbers = [cell.number for cell in cells if not cell.is_missing] or ["0"]
     sign = max((number[0] for number in numbers if number[0] in f"+{MINUS}"), default="").replace(MINUS, "-")
     whole = max(len(number.lstrip(f"+{MINUS}").partition(".")[0]) for number in numbers)
@@ -166,11 +168,13 @@ def _labels(table: Table, row: Row, before: Row | None) -> Iterator[str]:
         yield "" if same and axis != last else label(text, table.math)
 
 
-def _cell(shown: CellText, tailed: bool) -> str:
+def _cell(shown: CellText, tailed: bool, is_text: bool) -> str:
     marks = rf"\textsuperscript{{{','.join(map(escape, shown.marks))}}}" if shown.marks else ""
     if shown.is_missing:  # an S column takes text only in braces
         return f"{{{escape(DASH)}{marks}}}" + " & " * tailed
     number = (r"\bfseries " if shown.bold else "") + shown.number.replace(MINUS, "-")
+    if is_text:
+        return escape(shown.number) + marks
     if not tailed:
         return number
     tail = " ".join(escape(part) for part in (shown.spread, shown.n) if part)

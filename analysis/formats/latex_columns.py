@@ -68,7 +68,8 @@ def tex_columns(table: Table, content: TableText) -> list[TexColumn]:
             ]
         in_column = table.tex_p == "column" and any(p is not None for p in ps)
         texts = tuple("" if p is None else p_value(p) for p in ps) if in_column else ()
-        out.append(TexColumn(column, tuple(cells), any(map(_has_tail, cells)), texts))
+        tailed = not column.is_text and any(map(_has_tail, cells))
+        out.append(TexColumn(column, tuple(cells), tailed, texts))
     return out
 
 

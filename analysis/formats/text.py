@@ -3,8 +3,9 @@
 A measured cell is "37.4 ± 0.2 (3)": mean, sample standard deviation over seeds, number of seeds. Where all cells have
 the same n and no seed is missing, only the caption has n. An unfinished cell has (2/3); fewer than three seeds get a
 dagger. Without a standard deviation, an interval is shown in its place. A difference has its sign and its interval:
-"+1.2 [0.3, 2.1]"; its p is in a sentence under the table, by name and value, never as stars. A deviation from a
-published number has its sign alone. A missing value is a dash with its reason in a footnote.
+"+1.2 [0.3, 2.1]"; its p is in a sentence under the table, by name and value, never as stars. A contrast looks like a
+difference; its 95 % interval alone and its p are cells beside it. A deviation from a published number has its sign
+alone. A missing value is a dash with its reason in a footnote.
 """
 
 from __future__ import annotations
@@ -99,12 +100,18 @@ def _shown(cell: Cell, column: Column, is_baseline: bool, n_in_caption: bool, no
             mark(cell.reason)
         return CellText(DASH, marks=tuple(marks), published=column.is_published)
     assert cell.value is not None
+    if column.kind == "p value":
+        return CellText(p_value(cell.value), marks=tuple(marks))
+    if column.kind == "interval":
+        assert cell.low is not None
+        assert cell.high is not None
+        return CellText(format_interval(cell.low, cell.high, column.digits), marks=tuple(marks))
     spread = ""
-    if cell.sd is not None and not differs:
+    if cell.sd is not None and not column.is_signed:
         spread = f"± {format_number(cell.sd, column.digits)}"
     elif cell.low is not None and cell.high is not None and column.kind != "deviation":
         spread = format_interval(cell.low, cell.high, column.digits)
-    elif cell.interval and column.kind in ("difference", "gap closed"):
+    elif cell.interval and column.kind in ("difference", "gap closed", "contrast"):
         mark(f"no interval: {cell.interval.removeprefix('none: ')}")
     n = ""
     if not column.is_published and (cell.n or cell.n_planned):
@@ -113,7 +120,7 @@ def _shown(cell: Cell, column: Column, is_baseline: bool, n_in_caption: bool, no
             mark(FEW_MEANS, FEW)
     bold = cell.bold and not column.is_published
     return CellText(
-        format_number(cell.value, column.digits, differs or column.kind == "deviation"),
+        format_number(cell.value, column.digits, column.is_signed),
         spread,
         n,
         tuple(marks),

@@ -14,6 +14,7 @@ from analysis.loading.columns import TEACHERS
 from analysis.loading.schema import AXIS, Study
 from analysis.report.file_names import name_of_labels
 from analysis.report.report_spec import SHIPPED, parse, read_spec
+from analysis.spec.claims_spec import ClaimsSpec
 from analysis.spec.labels import short_axis_label, value_label
 from analysis.spec.report_item import FigureSpec
 from analysis.spec.table_spec import TableSpec
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Axes = dict[str, list[str]]
-Item = TableSpec | FigureSpec
+Item = TableSpec | ClaimsSpec | FigureSpec
 MOST_SERIES = 8
 MOST_FACETS = 6
 ACCURACY = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR100"]
@@ -52,16 +53,17 @@ ONE_SET = ("f1_threshold", "reliability")
 
 
 def default_items(study: Study, sweep: str) -> list[Item]:
-    """Return the shipped reports of a sweep, or default tables where there are none; then default figures."""
+    """Return the shipped claims and reports of a sweep, or default tables where it has none; then default figures."""
     axes = sweep_axes(study, sweep)
     if not axes:
         return []
     shipped = [item for item in shipped_reports() if item.sweep == sweep]
     tables = [item for item in shipped if isinstance(item, TableSpec)]
-    figures = [item for item in shipped if not isinstance(item, TableSpec)]
+    claims = [item for item in shipped if isinstance(item, ClaimsSpec)]
+    figures = [item for item in shipped if isinstance(item, FigureSpec)]
     shipped_figures = {(item.kind, getattr(item, "x", "")) for item in figures if item.kind in ("curve", "pareto")}
     more = [item for item in _figures(study, sweep, axes) if (item.kind, getattr(item, "x", "")) not in shipped_figures]
-    return [*(tables or _tables(study, sweep, axes)), *figures, *more]
+    return [*claims, *(tables or _tables(study, sweep, axes)), *figures, *more]
 
 
 def omission_reason(study: Study, sweep: str) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from analysis.claims.build_claims import build_claims
+from analysis.claims.claim_errors import ClaimErrors
 from analysis.loading.schema import STATES, Study
 from analysis.page.page_model import PageFigure, SkippedItem
 from analysis.report import defaults
@@ -20,16 +22,19 @@ from analysis.report.figure_cache import FigureCache
 from analysis.report.measurements import one_per_measurement
 from analysis.report.output_folder import OutputFolder
 from analysis.report.report_contents import DrawnFigure, ReportContents, ReportRequest
-from analysis.report.report_spec import read_spec
+from analysis.report.report_spec import errors_with_lines, read_spec
+from analysis.spec.claims_spec import ClaimsSpec
 from analysis.spec.labels import with_sweep_labels
 from analysis.spec.report_item import FigureSpec
 from analysis.spec.table_spec import TableSpec
 from c2d.core.errors import InputError
 from c2d.core.regular_file import Problem
+from c2d.core.sweep_manifest import sweep_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Item = TableSpec | ClaimsSpec | FigureSpec
 Log = Callable[[str], None]
 MOST_LINES = 12
 """Kinds of problems that are printed."""
@@ -51,7 +56,7 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
 
     specs = [read_spec(Path(given)) for given in request.specs]
     folder = OutputFolder(request.out, request.runs)
-    named = [spec.sweep for spec in specs if spec.sweep]
+    named = [name for spec in specs for name in _sweeps_named(spec, request.runs)]
     study = read_study(
         request.runs, tuple(dict.fromkeys([*request.sweeps, *named])) if request.sweeps else (), request.cache
     )
@@ -64,10 +69,13 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
     contents = ReportContents(study, figure_cache, problems=list(study.problems))
     sweeps = [sweep for sweep in request.sweeps or (*study.sweeps, "") if defaults.sweep_axes(study, sweep)]
     for given, spec in zip(request.specs, specs, strict=True):
-        for sweep in [spec.sweep] if spec.sweep else sweeps:
-            name = spec.name if spec.sweep or len(sweeps) == 1 else f"{spec.name}-{sweep or 'runs'}"
+        own = _sweeps_of(spec, sweeps)
+        for sweep in own:
+            name = spec.name if len(own) == 1 else f"{spec.name}-{sweep or 'runs'}"
             try:
                 _add_item(contents, spec, sweep, name, request.allow_mixed)
+            except ClaimErrors as error:
+                raise errors_with_lines(Path(given), error.found) from None
             except InputError as error:
                 raise InputError(f"{given}: {error}") from None
     for sweep in [] if specs else request.sweeps or (*study.sweeps, ""):
@@ -92,6 +100,21 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
     counts = f"{_plural(len(contents.tables), 'table')} and {_plural(len(contents.figures), 'figure')}"
     log(f"{counts}: {request.out / 'report.html'}")
     return contents
+
+
+def _sweeps_named(spec: Item, runs: Path) -> list[str]:
+    """The sweeps that a spec needs; claims do without those that the store does not have."""
+    if isinstance(spec, ClaimsSpec):
+        there = sweep_names(runs)
+        return [name for name in spec.sweeps(spec.sweep) if name in there]
+    return [spec.sweep] if spec.sweep else []
+
+
+def _sweeps_of(spec: Item, sweeps: Sequence[str]) -> Sequence[str]:
+    """The sweeps of which a spec is made one by one: its own, or those of the report."""
+    if spec.sweep or (isinstance(spec, ClaimsSpec) and "" not in spec.sweeps("")):
+        return [spec.sweep]
+    return sweeps
 
 
 def _add_default_items(contents: ReportContents, sweep: str, allow_mixed: bool) -> None:
@@ -137,17 +160,22 @@ def _plural(n: int, what: str) -> str:
     return f"{n} {what}{'s' * (n != 1)}"
 
 
-def _add_item(contents: ReportContents, spec: TableSpec | FigureSpec, sweep: str, name: str, allow_mixed: bool) -> None:
+def _add_item(contents: ReportContents, spec: Item, sweep: str, name: str, allow_mixed: bool) -> None:
     """Add a table or figure, or one for each kind of measurement behind its latencies."""
+    if isinstance(spec, ClaimsSpec):  # each claim has the labels of its own sweep
+        _add_one(contents, spec, sweep, name, allow_mixed)
+        return
     spec = with_sweep_labels(spec, contents.study.sweeps.get(sweep, {}))
     for own, suffix in one_per_measurement(contents.study, spec, sweep):
         _add_one(contents, own, sweep, name + suffix, allow_mixed)
 
 
-def _add_one(contents: ReportContents, spec: TableSpec | FigureSpec, sweep: str, name: str, allow_mixed: bool) -> None:
+def _add_one(contents: ReportContents, spec: Item, sweep: str, name: str, allow_mixed: bool) -> None:
     if name in {table.name for table in contents.tables} | {drawn.name for drawn in contents.drawn}:
         raise InputError(f"two reports are called {name!r}; give one of them another `name`")
-    if isinstance(spec, TableSpec):
+    if isinstance(spec, ClaimsSpec):
+        contents.tables.append(build_claims(contents.study, spec, sweep, name, allow_mixed))
+    elif isinstance(spec, TableSpec):
         from analysis.tables.build_table import build_table
 
         contents.tables.append(build_table(contents.study, spec, sweep, name, allow_mixed))

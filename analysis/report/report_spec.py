@@ -1,4 +1,4 @@
-"""Read a report spec: one YAML file is one table or one figure. Every mistake is reported with its line.
+"""Read a report spec: one YAML file is one table, one figure or the claims of a paper. Every mistake is reported with its line.
 
 Scalars are read as text (`scalars_as_text`), because labels of a sweep are text: `0.10` and `no` keep their form.
 pydantic converts the values of number fields.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,19 +17,25 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from analysis.plots import FIGURES
 from analysis.report.validation_errors import error_message
+from analysis.spec.claims_spec import ClaimsSpec
 from analysis.spec.table_spec import TableSpec
 from c2d.core.errors import InputError, closest_name
+from c2d.core.yaml.line_errors import KeyPath
 from c2d.core.yaml.yaml_lines import YamlDocument, read_text
 
 SHIPPED = Path(__file__).parents[1] / "reports"
-MODELS: dict[str, type[BaseModel]] = {"table": TableSpec, **{kind: module.Spec for kind, module in FIGURES.items()}}
+MODELS: dict[str, type[BaseModel]] = {
+    "table": TableSpec,
+    "claims": ClaimsSpec,
+    **{kind: module.Spec for kind, module in FIGURES.items()},
+}
 """{kind: model of its spec}."""
 _UNION: Any = Annotated[functools.reduce(operator.or_, MODELS.values()), Field(discriminator="kind")]
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(_UNION)
 
 
 def parse(given: dict[str, Any]) -> Any:
-    """Return the TableSpec or FigureSpec of plain values.
+    """Return the TableSpec, ClaimsSpec or FigureSpec of plain values.
 
     Args:
         given: {key: value}, `kind` among them.
@@ -40,7 +47,7 @@ def parse(given: dict[str, Any]) -> Any:
 
 
 def read_spec(path: Path) -> Any:
-    """Read the TableSpec or FigureSpec of a YAML file, or of a shipped report by name.
+    """Read the TableSpec, ClaimsSpec or FigureSpec of a YAML file, or of a shipped report by name.
 
     Raises:
         InputError: no such file; not YAML; unknown keys, columns or kinds: all of them, each with file:line.
@@ -64,6 +71,20 @@ def read_spec(path: Path) -> Any:
         beside = spec.published.model_copy(update={"file": str(file.parent / spec.published.file)})
         spec = spec.model_copy(update={"published": beside})
     return spec
+
+
+def errors_with_lines(path: Path, found: Sequence[tuple[KeyPath, str]]) -> InputError:
+    """Return one error with file:line for mistakes that only the store has shown.
+
+    Args:
+        path: of the YAML file, or the name of a shipped report.
+        found: (path of the value in the spec, message).
+    """
+    file = _find(Path(path))
+    errors = YamlDocument(read_text(file), str(file), scalars_as_text=True).errors
+    for keys, message in found:
+        errors.add(keys, message)
+    return InputError(*dict.fromkeys(error.text for error in sorted(errors.found, key=lambda error: error.line)))
 
 
 def _find(path: Path) -> Path:

@@ -42,6 +42,7 @@ def error_message(item: Mapping[str, Any], path: KeyPath, kind: str, models: Map
         "int_type": "a whole number",
         "float_parsing": "a number",
         "float_type": "a number",
+        "greater_than": "a number above 0",
         "too_short": "at least one",
     }
     return (
@@ -52,6 +53,8 @@ def error_message(item: Mapping[str, Any], path: KeyPath, kind: str, models: Map
 def _known_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
     """The keys that the mapping around `path` may have."""
     for part in path[:-1]:
+        if part not in model.model_fields:  # the name of an entry, or a place in a list
+            continue
         options = get_args(model.model_fields[str(part)].annotation)
         model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
     return list(model.model_fields)

@@ -64,7 +64,8 @@ class BlockDesign:
         common = present[1:] & present[0]
         self.pairs = common.sum(axis=1)
         # Two differences share the noise of the baseline on the seeds that all three rows have.
-        shared = (common[:, None] & common).sum(axis=-1) / (2 * np.sqrt(np.outer(self.pairs, self.pairs)))
+        pairs = np.maximum(self.pairs, 1)  # rows without a seed of the baseline have no difference
+        shared = (common[:, None] & common).sum(axis=-1) / (2 * np.sqrt(np.outer(pairs, pairs)))
         self.correlation = float(shared.min())
         row, seed = np.nonzero(present)
         columns = np.concatenate([np.eye(present.shape[0])[row], np.eye(present.shape[1])[seed]], axis=1)
@@ -87,7 +88,7 @@ class BlockDesign:
         own = np.sqrt(np.clip(np.diag(self._to_residual), 1e-12, None))
         scaled[:, self.present] = plain / (own * np.sqrt(_positive(variance))[:, None])
         paired = (found[:, 1:] - found[:, :1]) * self._common
-        difference = paired.sum(axis=2) / self.pairs
+        difference = paired.sum(axis=2) / np.maximum(self.pairs, 1)
         spread = ((paired - difference[..., None]) ** 2 * self._common).sum(axis=2) / np.maximum(self.pairs - 1, 1)
         squares = (scaled**2).sum(axis=2)
         share = squares / _positive(squares.sum(axis=1))[:, None]

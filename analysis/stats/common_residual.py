@@ -52,6 +52,20 @@ class CommonResidual:
     fit: BlockFit
 
 
+@dataclass(frozen=True)
+class OutlyingResidual:
+    """A residual that is larger than normal noise allows.
+
+    Attributes:
+        row, seed: places in the design, from 0.
+        sentence: what is behind "seed 3 " in a note.
+    """
+
+    row: int
+    seed: int
+    sentence: str
+
+
 def common_residual(rows: Mapping[str, Seeds], baseline: Seeds) -> CommonResidual:
     """Fit the rows and the baseline, without the rows that vary more.
 
@@ -110,19 +124,32 @@ def _why(fit: BlockFit, p: float) -> str:
     return f"{100 * fit.share.max():.0f} % of the squared residuals, p {p:.2g} under equal variances"
 
 
-def _outlying(design: BlockDesign, fit: BlockFit, kept: Sequence[str], seeds: Sequence[int]) -> dict[str, str]:
-    """{row: a sentence on the seed with the largest residual}; of every row where it is the baseline's."""
+def outlying_residual(design: BlockDesign, fit: BlockFit) -> OutlyingResidual | None:
+    """Return the largest residual of a design where normal noise is rarely as large (`OUTLYING`), else None.
+
+    Args:
+        fit: of one data set; the first of several is used.
+    """
     size = np.abs(fit.residual[0])
     p = upper_p(null_distribution(design).residual, float(size.max()))
     if p >= OUTLYING or design.df < FEWEST_DF:
-        return {}
+        return None
     # In units of the standard deviation that is left without it.
     beyond = float(size.max()) * math.sqrt((design.df - 1) / max(design.df - float(size.max()) ** 2, 1e-6))
-    at, place = divmod(int(size.argmax()), size.shape[1])
-    # With one row the residuals of row and baseline are equal but for the sign.
-    whose = "of the baseline " if at == 0 and len(kept) > 1 else ""
+    row, seed = divmod(int(size.argmax()), size.shape[1])
     sentence = (
-        f"seed {seeds[place]} {whose}is far from the others ({beyond:.3g} standard deviations of the rest, p {p:.2g} "
-        "for normal noise): check this run"
+        f"is far from the others ({beyond:.3g} standard deviations of the rest, p {p:.2g} for normal noise): "
+        "check this run"
     )
-    return dict.fromkeys(kept if at == 0 else [kept[at - 1]], sentence)
+    return OutlyingResidual(row, seed, sentence)
+
+
+def _outlying(design: BlockDesign, fit: BlockFit, kept: Sequence[str], seeds: Sequence[int]) -> dict[str, str]:
+    """{row: a sentence on the seed with the largest residual}; of every row where it is the baseline's."""
+    found = outlying_residual(design, fit)
+    if found is None:
+        return {}
+    # With one row the residuals of row and baseline are equal but for the sign.
+    whose = "of the baseline " if found.row == 0 and len(kept) > 1 else ""
+    sentence = f"seed {seeds[found.seed]} {whose}{found.sentence}"
+    return dict.fromkeys(kept if found.row == 0 else [kept[found.row - 1]], sentence)

@@ -83,12 +83,12 @@ def check_protocols(
         InputError: rows that are compared were trained under different protocols.
     """
     facts = {group.key: protocol_facts.group_facts(group) for group in groups}
-    axes = _axes(study, sweep, groups)
+    axes = keys_of_axes(study, sweep, list(groups[0].labels) if groups else [])
     families = {
         group.key: _family(baseline, facts[group.key]) for group, baseline in zip(groups, baselines, strict=True)
     }
     names = names_of(groups)
-    notes: dict[str, list[str]] = {group.key: list(_within(facts[group.key])) for group in groups}
+    notes: dict[str, list[str]] = {group.key: list(inner_differences(facts[group.key])) for group in groups}
     by_key = {key: list(of_row) for key, of_row in notes.items()}
     for group, other in dict.fromkeys([*_compared(groups, baselines, facts, families), *pairs]):
         notes[group.key] += _protocol(group, other, facts, axes, names[other.key])
@@ -104,10 +104,10 @@ def check_protocols(
     for group, baseline in zip(groups, baselines, strict=True):
         if baseline:
             notes[group.key] += _labelled(group, baseline, facts, axes)
-        notes[group.key] += _environment(facts[group.key], facts[baseline.key] if baseline else {})
+        notes[group.key] += environment_sentences(facts[group.key], facts[baseline.key] if baseline else {})
     for key, sentence in _versions(facts, families):
         notes[key].append(sentence)
-    same, differs = _compare(facts)
+    same, differs = compare_facts(facts)
     sentences = [f"{names[key]}: {sentence}" for key, of_row in mixed.items() for sentence in of_row]
     on_data = {
         group.key: (*families[group.key], *facts[group.key].get("dataset digest", ()), *image_sources.needs_of(group))
@@ -116,8 +116,8 @@ def check_protocols(
     return ProtocolCheck(Ledger(same, differs, tuple(sentences)), notes, on_data)
 
 
-def _compare(facts: Mapping[str, Facts]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """(facts that all rows share, {fact: {row: value}} of the others); rows without finished runs have "" there."""
+def compare_facts(facts: Mapping[str, Facts]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Return (facts that all rows share, {fact: {row: value}} of the others); rows without finished runs have ""."""
     same: dict[str, str] = {}
     differs: dict[str, dict[str, str]] = {}
     rows = {key: found for key, found in facts.items() if found}
@@ -160,8 +160,8 @@ def _compared(
             yield group, other
 
 
-def _within(found: Facts) -> Iterator[str]:
-    """Facts that the seeds of one row must share and do not."""
+def inner_differences(found: Facts) -> Iterator[str]:
+    """Yield sentences on facts that the seeds of one row must share and do not."""
     for name, values in found.items():
         if len(values) > 1 and protocol_facts.is_protocol(name):
             yield f"its seeds differ in {name}: {protocol_facts.facts_text(values)}"
@@ -196,12 +196,21 @@ def _unequal(
     group: Group, other: Group, facts: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[str, str, str, str]]:
     """(fact of the protocol, a row's value, another's, the axis that sets it or "") where two trained rows differ."""
-    mine, theirs = facts[group.key], facts[other.key]
-    apart = [axis for axis in axes if not group.values(axis) & other.values(axis)]
+    apart = {axis: keys for axis, keys in axes.items() if not group.values(axis) & other.values(axis)}
+    return unequal_facts(facts[group.key], facts[other.key], apart)
+
+
+def unequal_facts(mine: Facts, theirs: Facts, apart: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (fact of the protocol, one row's value, another's, the axis that sets it or "") where trained rows differ.
+
+    Args:
+        mine, theirs: facts of the two rows.
+        apart: {axis on which their labels differ: the keys of a sweep that it sets}.
+    """
     for name in dict.fromkeys([*mine, *theirs]) if mine and theirs else ():
         here, there = mine.get(name, ("",)), theirs.get(name, ("",))
         if protocol_facts.is_protocol(name) and set(here) != set(there):
-            by = next((axis for axis in apart if any(_decides(key, name) for key in axes[axis])), "")
+            by = next((axis for axis, keys in apart.items() if any(_decides(key, name) for key in keys)), "")
             yield name, protocol_facts.facts_text(here), protocol_facts.facts_text(there), by
 
 
@@ -211,8 +220,13 @@ def _decides(key: str, fact: str) -> bool:
     return any(name == key or name.startswith(f"{key}.") or key.startswith(f"{name}.") for name in names)
 
 
-def _environment(mine: Facts, baseline: Facts) -> Iterator[str]:
-    """Sentences on software and machines: within a row, and against its baseline."""
+def environment_sentences(mine: Facts, baseline: Facts, whose: str = "its baseline") -> Iterator[str]:
+    """Yield sentences on software and machines: within a row, and against another.
+
+    Args:
+        baseline: facts of the other row; {} for none.
+        whose: what the other row is called.
+    """
     if not mine:
         return
     for name in protocol_facts.ENVIRONMENT:
@@ -222,7 +236,7 @@ def _environment(mine: Facts, baseline: Facts) -> Iterator[str]:
     if other:
         here = ", ".join(f"{name} {protocol_facts.facts_text(mine[name])}" for name in other)
         there = ", ".join(f"{name} {protocol_facts.facts_text(baseline[name])}" for name in other)
-        yield f"ran with {here}; its baseline with {there}"
+        yield f"ran with {here}; {whose} with {there}"
 
 
 def _versions(facts: Mapping[str, Facts], families: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
@@ -239,11 +253,10 @@ def _versions(facts: Mapping[str, Facts], families: Mapping[str, tuple[str, ...]
                 )
 
 
-def _axes(study: Study, sweep: str, groups: Sequence[Group]) -> dict[str, list[str]]:
-    """{axis of the rows: the keys of a sweep that it sets}; a bundle sets what its labels name in the definition."""
-    named = list(groups[0].labels) if groups else []
+def keys_of_axes(study: Study, sweep: str, axes: Sequence[str]) -> dict[str, list[str]]:
+    """Return {axis: the keys of a sweep that it sets}; a bundle sets what its labels name in the definition."""
     definition = _definition(study.sweeps.get(sweep, {}))
-    return {axis: _keys(axis, definition.get(axis)) for axis in named}
+    return {axis: _keys(axis, definition.get(axis)) for axis in axes}
 
 
 def _keys(axis: str, values: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 All numbers are in the shown unit (AP in percent, latency in ms). One column is one kind of number: measured, its
 difference to the baseline row, the share of a gap that it closes, published, the published difference, or the deviation
-of the measured number from the published one. Nothing is
+of the measured number from the published one; of claims a contrast, its interval alone, or its p value. Nothing is
 rounded here; `Column.digits` is the number of digits that a format shows, and CSV and JSON show all.
 """
 
@@ -13,7 +13,10 @@ from typing import Literal
 
 from analysis.loading.columns import Better
 
-ColumnKind = Literal["measured", "difference", "gap closed", "published", "published difference", "deviation"]
+ColumnKind = Literal[
+    "measured", "difference", "gap closed", "published", "published difference", "deviation", "contrast", "interval",
+    "p value",
+]  # fmt: skip
 CellKind = Literal["value", "missing"]
 
 
@@ -42,6 +45,16 @@ class Column:
         """Whether the numbers are published; they have a style of their own in every format and are in no test."""
         return self.kind.startswith("published")
 
+    @property
+    def is_text(self) -> bool:
+        """Whether a cell shows a text instead of a number that can be aligned on its decimal point."""
+        return self.kind in ("interval", "p value")
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether a positive number has a plus."""
+        return self.kind.endswith("difference") or self.kind in ("deviation", "contrast")
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -69,6 +82,8 @@ class Cell:
         runs: ids of the runs with a value; of a difference first those of the row, then those of its baseline.
         files: of each run the file in its folder that has the number.
         source: source of a published number.
+        quantity: key of the runs' number, in a column that has different ones.
+        factors: one a run: the value of a contrast is the sum of factor x number.
     """
 
     kind: CellKind = "value"
@@ -92,6 +107,8 @@ class Cell:
     runs: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     source: str = ""
+    quantity: str = ""
+    factors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

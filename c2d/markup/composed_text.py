@@ -9,9 +9,9 @@ from c2d.markup.label_text import has_math, plain_label
 
 _BEFORE = (
     r"(?:^|(?<=, )|(?<=/)|(?<==)|(?<=: )|(?<= · )|(?<=\()|(?<=Δ )|(?<=Δ)|(?<=against )|(?<=over )|(?<=and )"
-    r"|(?<=gain in ))"
+    r"|(?<=gain in )|(?<=− )|(?<=\+ ))"
 )
-_AFTER = r"(?=$|\n|, |/|=|: | · |\)| [(\[=±]| and )"
+_AFTER = r"(?=$|\n|, |/|=|: | · |\)| [(\[=±−+]| and )"
 """What stands between the labels of a text."""
 
 
