@@ -174,11 +174,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sweeps.commands", "sweeps.prefetch", "sweeps.reproduce",
     ),
     "analysis.stats": ("c2d.core", "c2d.metrics", "c2d.metrics.resampling"),
+    "analysis.stats.contrasts": ("c2d.core", "c2d.metrics", "analysis.stats"),
     "analysis.loading": ("c2d.core", "c2d.metrics", "c2d.metrics.protocols", "analysis.stats"),
     "analysis.spec": ("c2d.core", "c2d.markup", "analysis.loading"),
     "analysis.tables": (
         "c2d.core", "c2d.core.yaml", "c2d.markup", "c2d.metrics", "c2d.metrics.resampling", "analysis.loading",
         "analysis.spec", "analysis.stats",
+    ),
+    "analysis.claims": (
+        "c2d.core", "c2d.core.yaml", "c2d.markup", "analysis.loading", "analysis.spec", "analysis.stats",
+        "analysis.stats.contrasts", "analysis.tables",
     ),
     "analysis.formats": ("c2d.core", "c2d.markup", "analysis.tables"),
     "analysis.plots": (
@@ -187,16 +192,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "analysis.page": ("c2d.core", "c2d.markup", "analysis.loading", "analysis.tables", "analysis.formats"),
     "analysis.report": (
-        "c2d.core", "c2d.core.yaml", "analysis.loading", "analysis.spec", "analysis.tables", "analysis.formats",
-        "analysis.plots", "analysis.page",
+        "c2d.core", "c2d.core.yaml", "analysis.loading", "analysis.spec", "analysis.tables", "analysis.claims",
+        "analysis.formats", "analysis.plots", "analysis.page",
     ),
     "analysis.comparison": (
         "c2d.core", "c2d.metrics", "c2d.metrics.resampling", "c2d.metrics.scoring", "analysis.loading",
         "analysis.stats", "analysis.formats",
     ),
     "analysis.api": (
-        "c2d.core", "analysis.loading", "analysis.spec", "analysis.tables", "analysis.formats", "analysis.plots",
-        "analysis.report", "analysis.comparison", "analysis.commands",
+        "c2d.core", "analysis.loading", "analysis.spec", "analysis.tables", "analysis.claims", "analysis.formats",
+        "analysis.plots", "analysis.report", "analysis.comparison", "analysis.commands",
     ),
     "analysis.browse": (
         "c2d.core", "c2d.core.process", "c2d.markup", "c2d.data.decoding", "c2d.metrics", "c2d.metrics.scoring",

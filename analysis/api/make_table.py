@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.api.result_table import ResultTable
+    from analysis.loading.schema import Study
 
 
 def table(
@@ -36,7 +37,7 @@ def table(
     Args:
         runs: rows of `analysis.load`, or a store.
         spec: a shipped report (`"icod-table1"`), a YAML file, or its keys as a mapping; arguments below replace its
-            keys.
+            keys. One of `kind: claims` gives the sentences with their verdicts, and takes no rows, columns or baseline.
         rows: an axis, several axes, or {axis: labels in order}. Axes are those of the sweep, the columns `axis.<axis>`
             of the frame (default: all axes).
         columns: keys of numbers, those of `analysis.columns` that have a label (default: AP, AP50, AP75, APs, APm, APl,
@@ -63,7 +64,10 @@ def table(
 
     study = study_of(runs)
     given = spec_keywords.read_given(spec) if spec is not None else {}
-    if (kind := given.pop("kind", "table")) != "table":
+    kind = given.pop("kind", "table")
+    if kind == "claims":
+        return _claims(study, given | keys, sweep, allow_mixed, rows is None and columns is None and baseline == AUTO)
+    if kind != "table":
         raise InputError(f"{spec!r} is a figure of kind {kind}; draw it with analysis.plot({str(spec)!r}, runs)")
     given |= {**keys, **({} if rows is None else {"rows": rows}), **({} if columns is None else {"columns": columns})}
     if spec is None:
@@ -76,6 +80,19 @@ def table(
         given["baseline"] = sweep_choice.baseline_of_keys(study, name, baseline, given["rows"], given.get("where"))
     made = with_sweep_labels(spec_keywords.make_spec("table", given), study.sweeps.get(name, {}))
     return ResultTable(build_table(study, made, name, made.name or name or "runs", allow_mixed))
+
+
+def _claims(study: Study, given: dict[str, Any], sweep: str | None, allow_mixed: bool, is_plain: bool) -> ResultTable:
+    from analysis.api import spec_keywords
+    from analysis.api.result_table import ResultTable
+    from analysis.claims.build_claims import build_claims
+
+    if not is_plain:
+        raise InputError("claims name their cells and columns; leave out rows, columns and baseline")
+    made = spec_keywords.make_spec("claims", given)
+    named = [name for name, there in study.sweeps.items() if there]
+    default = sweep or made.sweep or (named[0] if len(named) == 1 else "")
+    return ResultTable(build_claims(study, made, default, made.name or "claims", allow_mixed))
 
 
 def _rows(given: Any, default: Any) -> dict[str, Any]:

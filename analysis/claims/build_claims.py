@@ -19,9 +19,9 @@ from analysis.tables.table import Cell, Column, Row, Table
 from c2d.markup.composed_text import math_labels
 from c2d.markup.label_text import plain_label
 
-AXES = ("claim", "verdict", "compared", "number")
+AXES = ("claim", "verdict", "compared", "number", "row")
 LINE = "line"
-"""Label column of the verdict of each line, where a sentence has several."""
+"""Label column of the verdict of each line, where a sentence has several; the last but one."""
 DIFFERENCE, INTERVAL, P = "difference", "interval", "p"
 
 
@@ -59,7 +59,7 @@ def build_claims(study: Study, spec: ClaimsSpec, sweep: str, name: str = "", all
     several = len(found) > len(verdicts)
     drafts = []
     for one in found:
-        row = Row(one.line.key, _labels(spec, one, verdicts[one.line.claim], several), _cells(one))
+        row = Row(one.line.key, _labels(spec, one, verdicts[one.line.claim], several), _cells(one), alias=one.line.key)
         sentences = [
             *line_notes(one, family),
             *check.mixed[one.line.key],
@@ -72,7 +72,7 @@ def build_claims(study: Study, spec: ClaimsSpec, sweep: str, name: str = "", all
     return Table(
         name=name or spec.name or "claims",
         title=spec.title,
-        row_axes=(*AXES, LINE) if several else AXES,
+        row_axes=(*AXES[:-1], LINE, AXES[-1]) if several else AXES,
         columns=columns,
         rows=rows,
         caption=" ".join(filter(None, [spec.caption, counts + "."])),
@@ -91,7 +91,7 @@ def _labels(spec: ClaimsSpec, found: LineResult, verdict: Verdict, several: bool
     number = label_of_column(spec, line.column) + f" [{unit}]" * bool(unit)
     within = f" (within {line.margin:g})" if line.kind == "same" and line.margin is not None else ""
     labels = (plain_label(spec.claims[line.claim].says), verdict, line.text + within, number)
-    return (*labels, found.verdict) if several else labels
+    return (*labels, found.verdict, line.key) if several else (*labels, line.key)
 
 
 def _columns(spec: ClaimsSpec, found: Sequence[LineResult]) -> tuple[Column, ...]:
@@ -136,9 +136,7 @@ def _cells(found: LineResult) -> dict[str, Cell]:
 
 
 def _teachers(found: LineResult, row: Row, columns: Sequence[Column]) -> list[str]:
-    return [
-        sentence for cell in found.line.cells for sentence in notes.one_teacher(cell.group, row.cells, columns)
-    ]
+    return [sentence for cell in found.line.cells for sentence in notes.one_teacher(cell.group, row.cells, columns)]
 
 
 def _math(study: Study, spec: ClaimsSpec) -> dict[str, str]:

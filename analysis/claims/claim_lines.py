@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,8 @@ from analysis.claims.comparison_text import comparison_text
 from analysis.claims.contrast_components import CellComponent, contrast_components
 from analysis.claims.sweep_cells import ClaimCell, SweepCells, missing_sweep
 from analysis.loading.schema import Study
-from analysis.spec.claims_spec import CellSide, Claim, ClaimsSpec, Comparison, Side, all_sides, terms
+from analysis.spec.claim_sides import CellSide, Side, terms
+from analysis.spec.claims_spec import Claim, ClaimsSpec, Comparison, all_sides
 from analysis.spec.labels import label_of_value, with_sweep_labels
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.yaml.line_errors import KeyPath
@@ -120,12 +122,15 @@ class _Store:
             found = {axis: label_of_value(shown, axis, label) for axis, label in labels.items()}
             return {**found, "sweep": sweep} if len(names) > 1 else found
 
+        if one.same and margin is None:
+            message = f"no margin of {column}, the difference that would matter; write margin: {{{column}: NUMBER}}"
+            self.errors.append(((*path, "same"), message))
         text = comparison_text(more, less, named)
         kind: Literal["more", "same"] = "same" if one.same else "more"
         line = ClaimLine(name, key, path, column, kind, margin, text)
         if missing := [sweep for sweep in sorted(names) if sweep not in self.sweeps]:
             reason = missing_sweep(missing[0], self.study) if missing[0] else "no sweep is named"
-            return _with(line, missing=reason)
+            return dataclasses.replace(line, missing=reason)
 
         def find(cell: CellSide) -> ClaimCell:
             return self.sweeps[cell.sweep or own].find({**at, **cell.labels})
@@ -136,13 +141,13 @@ class _Store:
             self._try_cells((*path, side_key), side, find)
         if len(self.errors) == before:
             try:
-                return _with(line, components=contrast_components(more, less, find, self.sweeps))
+                components = contrast_components(more, less, find, self.sweeps)
+                return dataclasses.replace(line, components=components)
             except InputError as error:
                 self.errors.append((path, str(error)))
         return line
 
-    def _try_cells(self, path: KeyPath, side: Side, find: object) -> None:
-        assert callable(find)
+    def _try_cells(self, path: KeyPath, side: Side, find: Callable[[CellSide], ClaimCell]) -> None:
         for _, cell in terms(side):
             try:
                 find(cell)
@@ -150,22 +155,7 @@ class _Store:
                 self.errors.append((path, str(error)))
 
 
-def _with(line: ClaimLine, components: Sequence[CellComponent] = (), missing: str = "") -> ClaimLine:
-    return ClaimLine(
-        line.claim, line.key, line.path, line.column, line.kind, line.margin, line.text, tuple(components), missing
-    )
-
-
 def _path(name: str, claim: Claim, place: int) -> KeyPath:
     path: KeyPath = ("claims", name)
     listed = "all" if claim.all else "any" if claim.any else ""
     return (*path, listed, place) if listed else path
-
-
-def sweeps_of(lines: Sequence[ClaimLine]) -> Mapping[str, list[ClaimCell]]:
-    """Return {sweep: its cells in the lines}, each cell once."""
-    found: dict[str, dict[str, ClaimCell]] = {}
-    for line in lines:
-        for cell in line.cells:
-            found.setdefault(cell.sweep, {})[cell.id] = cell
-    return {sweep: list(cells.values()) for sweep, cells in found.items()}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from analysis.claims.claim_verdicts import VERDICTS, Verdict
 from analysis.claims.line_results import LineResult
 from analysis.loading.columns import quantity
-from analysis.stats.contrast_tests import MOST_SEEDS, POWER, seeds_for_power
+from analysis.stats.contrasts.contrast_tests import MOST_SEEDS, POWER, seeds_for_power
 from analysis.stats.permutation import ALPHA
 from analysis.tables.aggregate import FEW, FEW_NOTE, seed_progress
 from analysis.tables.differences import ENOUGH_FOR_VARIANCES
@@ -36,9 +36,9 @@ def line_notes(found: LineResult, family: int) -> Iterator[str]:
     if found.verdict == "open":
         yield _open(found, family)
     margin, test = found.line.margin, found.test
-    if found.line.kind == "more" and margin is not None and test is not None and test.significant:
-        if -margin < test.low and test.high < margin:
-            yield SMALL
+    small = margin is not None and test is not None and -margin < test.low and test.high < margin
+    if small and test is not None and test.significant and found.line.kind == "more":
+        yield SMALL
 
 
 def _open(found: LineResult, family: int) -> str:
@@ -53,11 +53,12 @@ def _open(found: LineResult, family: int) -> str:
     if line.margin is None:
         return f"open: {reach}; a margin in the spec would say how many seeds are enough"
     margin = f"{line.margin:g} {unit}".strip()
-    seeds = seeds_for_power(estimate, line.margin, 1 - ALPHA / family)
+    seeds = seeds_for_power(estimate, line.margin, 1 - ALPHA / family, line.kind == "same")
     enough = f"about {seeds} seeds" if seeds else f"more than {MOST_SEEDS} seeds"
+    what = "show two equal sides to be so" if line.kind == "same" else f"find a true difference of {margin}"
     return (
-        f"open: {reach}, the margin is {margin}; with these variances, {enough} would find a true difference of "
-        f"{margin} in {100 * POWER:.0f} % of the cases"
+        f"open: {reach}, the margin is {margin}; with these variances, {enough} would {what} in "
+        f"{100 * POWER:.0f} % of the cases"
     )
 
 
@@ -77,8 +78,8 @@ def statistics_sentences(found: Sequence[LineResult], of_any: bool) -> Iterator[
     tested = [one for one in found if one.test is not None]
     family = len(tested)
     yield (
-        "A difference is the side that a sentence claims to be larger minus the other, of means over the seeds that all "
-        "its cells have; no run is left out and none is a best run"
+        "A difference is the side that a sentence claims to be larger minus the other, of means over the seeds that "
+        "all its cells have; none is a best run"
     )
     if any(one.line.margin is not None for one in found):
         margins = dict.fromkeys(
@@ -93,7 +94,7 @@ def statistics_sentences(found: Sequence[LineResult], of_any: bool) -> Iterator[
         f"{no_difference}open: all else; not run: a cell has no finished run"
     )
     if any(one.line.kind == "same" for one in found):
-        yield "A sentence on sameness is shown inside the margin and contradicted where the interval is wholly outside it"
+        yield "A sentence on sameness is shown inside the margin, contradicted if the interval is wholly outside it"
     if len({one.line.claim for one in found}) < len(found):
         yield (
             "A sentence with several lines is shown if all are"
@@ -107,13 +108,14 @@ def statistics_sentences(found: Sequence[LineResult], of_any: bool) -> Iterator[
     kinds = list(dict.fromkeys(one.estimate.test for one in tested if one.estimate is not None))
     yield f"Tests: {'; '.join(kinds)}"
     yield (
-        f"p and adjusted interval: Holm over the {family} tested line{'s' * (family != 1)} of this table, so that a false "
-        "shown or contradicted in it has a probability below 5 %; intervals that contain 0 have Bonferroni's level. The "
-        "verdict of a line depends on how many lines there are"
+        f"p and adjusted interval: Holm over the {family} tested line{'s' * (family != 1)} of this table, so that any "
+        "false shown or contradicted in it has a probability below 5 %; intervals that contain 0 have Bonferroni's "
+        "level. The verdict of a line depends on how many lines there are"
     )
     pooled = [one.estimate.n for one in tested if one.estimate is not None and "residual" in one.estimate.test]
     if pooled and min(pooled) < ENOUGH_FOR_VARIANCES:
         yield (
-            f"Cells that share their seeds have one residual variance; with fewer than {ENOUGH_FOR_VARIANCES} seeds a cell "
-            "that varies three times as much is often not noticed, and false verdicts are up to twice as likely"
+            "Cells that share their seeds have one residual variance; with fewer than "
+            f"{ENOUGH_FOR_VARIANCES} seeds a cell that varies three times as much is often not noticed, and false "
+            "verdicts are up to twice as likely"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from analysis.stats.contrast_tests import ContrastTest
+from analysis.stats.contrasts.contrast_tests import ContrastTest
 
 Verdict = Literal["shown", "contradicted", "no difference", "open", "not run"]
 VERDICTS: tuple[Verdict, ...] = ("shown", "contradicted", "no difference", "open", "not run")

@@ -1,8 +1,8 @@
 """Whether the cells of a claim may be compared: what was trained alike, and what was evaluated on the same images.
 
 Cells of one component are compared directly. They must have been trained under one protocol, unless an axis on which
-they differ sets it (`analysis.tables.protocol_check`), and evaluated on the same images: that has no exception. Gains in
-two components may come from different data, which is what such a claim is about; what no axis explains is a footnote.
+they differ sets it (`analysis.tables.protocol_check`), and evaluated on the same images: that has no exception. Gains
+in two components may come from different data, which such a claim is about; what no axis explains is a footnote.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ def check_comparability(study: Study, lines: Sequence[ClaimLine]) -> Comparabili
     """Compare the protocols of the cells of each line; cells without finished runs are left out."""
     cells = {cell.id: cell for line in lines for cell in line.cells}
     facts = {id: protocol_facts.group_facts(cell.group) for id, cell in cells.items()}
-    keys = {
-        cell.sweep: keys_of_axes(study, cell.sweep, list(cell.group.labels)) for cell in cells.values()
-    }
+    keys = {cell.sweep: keys_of_axes(study, cell.sweep, list(cell.group.labels)) for cell in cells.values()}
     check = _Check(facts, keys)
     refused, mixed, notes = ({line.key: list[str]() for line in lines} for _ in range(3))
     for line in lines:
@@ -138,7 +136,7 @@ def _merged(facts: Sequence[Facts]) -> Facts:
     found: Facts = {}
     for one in facts:
         for name, values in one.items():
-            found[name] = tuple(dict.fromkeys([*found.get(name, ()), *values]))
+            found[name] = tuple(sorted({*found.get(name, ()), *values}))
     return found
 
 

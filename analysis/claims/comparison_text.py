@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from analysis.spec.claims_spec import CellSide, FormSide, Side, terms
+from analysis.spec.claim_sides import CellSide, FormSide, Side, terms
 
 MINUS = "\N{MINUS SIGN}"
 Named = Callable[[CellSide], dict[str, str]]
@@ -31,4 +31,4 @@ def _text(side: Side, named: Named, above: set[tuple[str, str]], outer: bool = F
     inner = [_text(one, named, above | shared) for one in side.sides]
     joined = {"gain": f" {MINUS} ", "sum": " + ", "mean": ", "}[side.form].join(inner)
     words = ", ".join([f"mean({joined})" if side.form == "mean" else joined, *new])
-    return words if outer or side.form == "mean" and not new else f"({words})"
+    return words if outer or (side.form == "mean" and not new) else f"({words})"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.claims.sweep_cells import ClaimCell, SweepCells, common_labels
-from analysis.spec.claims_spec import CellSide, FormSide, Side, terms
+from analysis.spec.claim_sides import CellSide, FormSide, Side, terms
 from c2d.core.errors import InputError
 
 _ZERO = 1e-9
@@ -117,7 +117,9 @@ def _varied(cells: Iterable[ClaimCell]) -> Iterator[str]:
 def _merged(parts: Sequence[Part], varied: set[str]) -> list[Part]:
     merged: list[Part] = []
     for part in parts:
-        same = [other for other in merged if other.keys() & part.keys() or _fixed(other, varied) == _fixed(part, varied)]
+        same = [
+            other for other in merged if other.keys() & part.keys() or _fixed(other, varied) == _fixed(part, varied)
+        ]
         merged = [other for other in merged if not any(other is one for one in same)]
         summed: Part = {}
         for one in (*same, part):

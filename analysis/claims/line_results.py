@@ -13,8 +13,9 @@ from analysis.claims.sweep_cells import ClaimCell
 from analysis.loading.columns import quantity
 from analysis.loading.schema import Study
 from analysis.spec.claims_spec import ClaimsSpec
-from analysis.stats.contrast_tests import ContrastTest, family_tests
-from analysis.stats.linear_contrasts import Component, ContrastEstimate, estimate_contrast
+from analysis.stats.contrasts.contrast_tests import ContrastTest, family_tests
+from analysis.stats.contrasts.linear_contrasts import Component, ContrastEstimate, estimate_contrast
+from analysis.stats.contrasts.seed_group import SeedGroup
 from analysis.tables.aggregate import Samples, is_from_latency, row_samples
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def line_results(study: Study, spec: ClaimsSpec, lines: Sequence[ClaimLine]) -> 
         InputError: latency files under different conditions.
     """
     timed = _timed(study, spec, lines)
-    found = [_untested(line, timed) for line in lines]
+    groups = _Groups(timed)
+    found = [_untested(line, groups) for line in lines]
     bounds = [line.margin or 0.0 if line.kind == "same" else 0.0 for line in lines]
     tests = family_tests([one.estimate for one in found], bounds)
     return [
@@ -79,11 +81,31 @@ def line_results(study: Study, spec: ClaimsSpec, lines: Sequence[ClaimLine]) -> 
     ]
 
 
-def _untested(line: ClaimLine, timed: pd.DataFrame | None) -> LineResult:
-    wanted = quantity(line.column)
-    pool = {cell.id: cell for component in line.components for cell in component.pool}
-    samples = {id: row_samples(cell.group, wanted, timed) for id, cell in pool.items()}
-    of_line = {cell.id: samples[cell.id] for cell in line.cells}
+class _Groups:
+    """The numbers of all cells and groups of cells; lines share them."""
+
+    def __init__(self, timed: pd.DataFrame | None) -> None:
+        self._timed = timed
+        self._samples: dict[tuple[str, str], Samples] = {}
+        self._groups: dict[tuple[str, tuple[str, ...]], SeedGroup] = {}
+
+    def samples(self, cell: ClaimCell, column: str) -> Samples:
+        """The numbers of a cell."""
+        key = (cell.id, column)
+        if key not in self._samples:
+            self._samples[key] = row_samples(cell.group, quantity(column), self._timed)
+        return self._samples[key]
+
+    def group(self, cells: Sequence[ClaimCell], names: Mapping[str, str], column: str) -> SeedGroup:
+        """The group of some cells, by their names."""
+        key = (column, tuple(names[cell.id] for cell in cells))
+        if key not in self._groups:
+            self._groups[key] = SeedGroup({names[cell.id]: self.samples(cell, column).values for cell in cells})
+        return self._groups[key]
+
+
+def _untested(line: ClaimLine, groups: _Groups) -> LineResult:
+    of_line = {cell.id: groups.samples(cell, line.column) for cell in line.cells}
     seeds = [set(one.planned_seeds) for one in of_line.values()]
     n_planned = len(set.intersection(*seeds)) or min(map(len, seeds)) if seeds else 0
     missing = line.missing or "; ".join(
@@ -91,15 +113,16 @@ def _untested(line: ClaimLine, timed: pd.DataFrame | None) -> LineResult:
     )
     if missing:
         return LineResult(line, "not run", missing, None, None, n_planned, (), of_line)
-    names = _names(list(pool.values()))
-    estimate = estimate_contrast([
+    names = _names([cell for component in line.components for cell in component.pool])
+    components = [
         Component(
             {names[cell.id]: factor for factor, cell in component.factors},
-            {names[cell.id]: samples[cell.id].values for cell in component.pool},
+            groups.group(component.pool, names, line.column),
         )
         for component in line.components
-    ])  # fmt: skip
-    runs = tuple(_used_runs(line, estimate, samples, names))
+    ]
+    estimate = estimate_contrast(components)
+    runs = tuple(_used_runs(line, estimate, of_line, names))
     return LineResult(line, "open", "", estimate, None, n_planned, runs, of_line)
 
 

@@ -126,7 +126,7 @@ def _with_ends(text: str, escape: Callable[[str], str]) -> str:
 
 def row_name(row: Row) -> str:
     """Return the name of a row in a sentence: "ssd300 / kd_cls"."""
-    return " / ".join(label for label in row.labels if label.strip()) or row.key
+    return row.alias or " / ".join(label for label in row.labels if label.strip()) or row.key
 
 
 def cell_of(row: Row, column: Column) -> Cell:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
 from analysis.formats.cell_text import cell_of, with_full_stop
@@ -93,6 +93,11 @@ def runs_field(runs: tuple[str, ...]) -> str:
 def run_ids(field: str) -> tuple[str, ...]:
     """Split the field of `runs_field` into run ids."""
     return tuple(unquote(run) for run in field.split(" ") if run)
+
+
+def factors(cell: Mapping[str, str]) -> tuple[float, ...]:
+    """Return the factors of a cell of `read`, one a run; () where it is no contrast."""
+    return tuple(map(float, cell.get("factors", "").split()))
 
 
 def _percent(char: str) -> str:

@@ -18,8 +18,8 @@ from c2d.core.errors import InputError
 
 FORMAT = 1
 _TUPLES = ("notes", "runs", "files", "factors")
-_IF_GIVEN = ("quantity", "factors")
-"""Fields of a cell that are left out where they are empty: of all cells but those of contrasts."""
+_IF_GIVEN = ("quantity", "factors", "alias")
+"""Fields of a cell or row that are left out where they are empty: outside of tables of contrasts."""
 _JSON_KEYS = {"n_planned": "promised"}
 """{field: its key in the file}, where they differ."""
 

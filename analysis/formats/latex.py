@@ -111,9 +111,7 @@ def _tabular(table: Table, parts: Sequence[TexColumn]) -> Iterator[str]:
         before = table.rows[at - 1] if at else None
         if before and len(row.labels) > 1 and before.labels[:1] != row.labels[:1]:
             yield r"\addlinespace"
-        cells = [
-            text for part in parts for text in [_cell(part.cells[at], part.tailed, part.column.is_text), *map(escape, part.p[at : at + 1])]
-        ]
+        cells = [text for part in parts for text in [_cell(part, at), *map(escape, part.p[at : at + 1])]]
         yield _line([*_labels(table, row, before), *cells])
     yield r"\bottomrule"
     yield r"\end{tabular}%"
@@ -168,16 +166,17 @@ def _labels(table: Table, row: Row, before: Row | None) -> Iterator[str]:
         yield "" if same and axis != last else label(text, table.math)
 
 
-def _cell(shown: CellText, tailed: bool, is_text: bool) -> str:
+def _cell(part: TexColumn, row: int) -> str:
+    shown = part.cells[row]
     marks = rf"\textsuperscript{{{','.join(map(escape, shown.marks))}}}" if shown.marks else ""
     if shown.is_missing:  # an S column takes text only in braces
-        return f"{{{escape(DASH)}{marks}}}" + " & " * tailed
-    number = (r"\bfseries " if shown.bold else "") + shown.number.replace(MINUS, "-")
-    if is_text:
+        return f"{{{escape(DASH)}{marks}}}" + " & " * part.tailed
+    if part.column.is_text:
         return escape(shown.number) + marks
-    if not tailed:
+    number = (r"\bfseries " if shown.bold else "") + shown.number.replace(MINUS, "-")
+    if not part.tailed:
         return number
-    tail = " ".join(escape(part) for part in (shown.spread, shown.n) if part)
+    tail = " ".join(escape(text) for text in (shown.spread, shown.n) if text)
     return f"{number} & {tail}{marks}"
 
 

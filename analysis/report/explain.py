@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from analysis.formats import csvfile
 from analysis.formats.cell_text import source_note
+from analysis.loading.columns import QUANTITIES
 from analysis.loading.schema import Study, labels_of
+from analysis.report.contrast_runs import contrast_lines
 from analysis.report.run_values import SeedDifference, quantity_of, run_value, seed_differences
 from analysis.tables.image_sources import LABELLED, images_text
 from analysis.tables.protocol_facts import teachers
@@ -41,6 +43,7 @@ class RunDetails:
         facts: {name: text}.
         file: in the folder, which has the number; "" where it is unknown.
         folder: path of the run.
+        factor: of a contrast, which is the sum of factor x value.
         files: {name in the folder: description}.
     """
 
@@ -52,6 +55,7 @@ class RunDetails:
     file: str = ""
     folder: str = ""
     files: dict[str, str] = field(default_factory=dict)
+    factor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,9 @@ class Explanation:
         lines = [f"{cell['table']}: {cell['row']}, {cell['label']}: {shown}"]
         if cell["kind"].startswith("published"):
             lines.append(f"  published, not measured here; source: {cell['source']}")
+        elif cell.get("factors"):
+            terms = [(run.factor or 0.0, run.run, run.seed, run.value) for run in self.runs]
+            lines += contrast_lines(cell, terms)
         elif cell["value"]:
             spread = f", sample standard deviation {cell['sd']}" if cell["sd"] else ""
             what = "mean"
@@ -103,6 +110,7 @@ class Explanation:
             lines.append("  no difference of single seeds: the runs here are not pairs of one seed with a value each")
         for run in self.runs:
             value = f"  {run.value!r} {cell['unit']}".rstrip() if run.value is not None else ""
+            value = f"  {run.factor:+.6g} x{value}" if run.factor is not None and value else value
             value += f"  in {run.file}" if run.file else ""
             lines.append(f"  {run.run}  {'' if run.seed is None else f'seed {run.seed}  '}{run.state}{value}")
             facts = {**run.facts, "folder": run.folder} if run.folder else run.facts
@@ -135,6 +143,8 @@ def explain_cell(table: Path, row: str, column: str, runs: Path) -> Explanation:
     if not found:
         raise unknown_name("column", column, [cell["column"] for cell in cells_of_row])
     cell = found[0]
+    if (own := QUANTITIES.get(cell.get("quantity", ""))) and cell["kind"] != "p value":
+        cell = {**cell, "unit": own.unit}
     details = _runs_of_cell(cell, runs)
     paired = cell["kind"] == "difference"
     seeds = seed_differences([(run.run, run.seed, run.value) for run in details], int(cell["n"])) if paired else []
@@ -180,10 +190,12 @@ def _runs_of_cell(cell: dict[str, str], runs: Path) -> list[RunDetails]:
     study = read_study(runs, ())
     rows = {str(row["run"]): row for row in study.frame.to_dict("records")}
     files = dict(zip(wanted, csvfile.run_ids(cell["files"]), strict=False))
-    return [
+    found = [
         _run_details(study, rows[run], cell, files.get(run, "")) if run in rows else _missing_run(run, runs)
         for run in wanted
     ]
+    factors = csvfile.factors(cell)
+    return [replace(run, factor=factor) for run, factor in zip(found, factors, strict=True)] if factors else found
 
 
 def _missing_run(run: str, runs: Path) -> RunDetails:
@@ -192,7 +204,7 @@ def _missing_run(run: str, runs: Path) -> RunDetails:
 
 def _run_details(study: Study, row: dict[Any, Any], cell: dict[str, str], file: str) -> RunDetails:
     folder = study.runs / str(row["run"])
-    own = run_value(folder, row, quantity_of(cell["column"]), file)
+    own = run_value(folder, row, quantity_of(cell.get("quantity") or cell["column"]), file)
     facts = {
         "measured": own.conditions,
         "problem": own.problem,

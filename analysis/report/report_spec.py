@@ -1,4 +1,4 @@
-"""Read a report spec: one YAML file is one table, one figure or the claims of a paper. Every mistake is reported with its line.
+"""Read a report spec: one YAML file is one table, one figure, or claims. Every mistake is reported with its line.
 
 Scalars are read as text (`scalars_as_text`), because labels of a sweep are text: `0.10` and `no` keep their form.
 pydantic converts the values of number fields.

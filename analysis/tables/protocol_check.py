@@ -200,7 +200,9 @@ def _unequal(
     return unequal_facts(facts[group.key], facts[other.key], apart)
 
 
-def unequal_facts(mine: Facts, theirs: Facts, apart: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, str, str]]:
+def unequal_facts(
+    mine: Facts, theirs: Facts, apart: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, str, str, str]]:
     """Yield (fact of the protocol, one row's value, another's, the axis that sets it or "") where trained rows differ.
 
     Args:

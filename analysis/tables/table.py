@@ -120,12 +120,14 @@ class Row:
         labels: one a row axis, as shown ("" is a blank).
         cells: {key of the column: cell}.
         is_baseline: whether other rows are compared with it.
+        alias: what sentences call it; "" joins its labels.
     """
 
     key: str
     labels: tuple[str, ...]
     cells: dict[str, Cell]
     is_baseline: bool = False
+    alias: str = ""
 
 
 @dataclass(frozen=True)

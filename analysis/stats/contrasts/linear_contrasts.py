@@ -1,16 +1,13 @@
 """Linear contrasts of cells over seeds: sums of means with factors that add up to 0, as "a - b" or "(a - b) - (c - d)".
 
-A contrast has one component for each group of cells that share their seeds. In a component the effect of a seed cancels,
-and the residual of all cells of the group together (`analysis.stats.block_design`) measures the noise:
+A contrast has one component for each group of cells that share their seeds. In a component the effect of a seed
+cancels, and the residual of all cells of the group together (`seed_group`) measures the noise:
 
   estimate   mean over the seeds that all cells of the component have of sum(factor x value)
   variance   residual variance x sum(factor^2) / seeds, with the degrees of freedom of the residual
   alone      the variance of sum(factor x value) over seeds, with seeds - 1, where the residual does not fit
 
-A cell that varies more than its group (Cochran's C, level `GROSSLY_UNEQUAL`) leaves the residual, so that it does not
-widen the intervals of the others. A contrast with such a cell, or with one that varies more than the residual without
-it (F test at `VARIES_MORE`), is tested alone. That F test is exact, also if seeds are missing: what a cell adds to the
-squared residuals is orthogonal to the rest.
+It does not fit where a cell of the contrast varies more than the cells beside it.
 
 Components are independent of each other, as their cells share no student or no data. Their variances are added, with
 the degrees of freedom of Welch and Satterthwaite (Satterthwaite 1946, Biometrics Bulletin 2, 110-114).
@@ -18,37 +15,31 @@ the degrees of freedom of Welch and Satterthwaite (Satterthwaite 1946, Biometric
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 
-from analysis.stats.block_design import BlockDesign, BlockFit, null_distribution, upper_p
-from analysis.stats.common_residual import GROSSLY_UNEQUAL, Seeds, outlying_residual
-from analysis.stats.seed_statistics import SAME, finite_array
+from analysis.stats.common_residual import Seeds
+from analysis.stats.contrasts.seed_group import VARIES_MORE, GroupResidual, SeedGroup
+from analysis.stats.seed_statistics import SAME
 from c2d.core.errors import InputError
 from c2d.metrics.coco_data import Array
-
-VARIES_MORE = 0.1
-"""Level of the F test of one cell. Higher than that of tables, because a sentence is read without its table; what other
-levels would give is in docs/results/statistics.md."""
-FEWEST_CELLS = 3
-"""Cells of a group whose residual says more than one difference of two of them."""
 
 
 @dataclass(frozen=True)
 class Component:
-    """Cells that share their seeds, with the factors of those in the contrast.
+    """A part of a contrast inside one group.
 
     Attributes:
         factors: {cell: factor}, which sum to 0.
-        values: {cell: {seed: value}} of these cells and of all others of their group.
+        group: that has these cells, and others beside them.
     """
 
     factors: Mapping[str, float]
-    values: Mapping[str, Seeds]
+    group: SeedGroup
 
 
 @dataclass(frozen=True)
@@ -100,10 +91,7 @@ class ContrastEstimate:
 
     def after_seeds(self, seeds: int) -> tuple[float, float]:
         """Return (standard error, degrees of freedom) if every cell had so many seeds, with the variances as found."""
-        parts = [
-            (part.per_seed / seeds, part.df + part.df_per_seed * (seeds - part.seeds))
-            for part in self.parts
-        ]
+        parts = [(part.per_seed / seeds, part.df + part.df_per_seed * (seeds - part.seeds)) for part in self.parts]
         return math.sqrt(sum(variance for variance, _ in parts)), satterthwaite_df(parts)
 
 
@@ -134,39 +122,40 @@ def estimate_contrast(components: Sequence[Component]) -> ContrastEstimate:
     if untested := [one.test for one in found if not one.parts]:
         return ContrastEstimate(value, n, (), untested[0], used, notes)
     parts = tuple(part for one in found for part in one.parts)
-    tests = list(dict.fromkeys(one.test for one in found))
-    test = tests[0] if len(found) == 1 else f"Welch-Satterthwaite t of {len(found)} groups ({'; '.join(tests)})"
-    return ContrastEstimate(value, n, parts, test, used, notes)
+    whole = ContrastEstimate(value, n, parts, found[0].test, used, notes)
+    if len(found) == 1:
+        return whole
+    return dataclasses.replace(whole, test=f"Welch-Satterthwaite t of {len(found)} groups, {whole.df:.1f} df")
 
 
 def _estimate(at: int, component: Component) -> ContrastEstimate:
     factors = {cell: factor for cell, factor in component.factors.items() if factor}
     if abs(math.fsum(factors.values())) > SAME * sum(map(abs, factors.values())):
-        raise InputError(f"the factors {factors} of a contrast sum to {math.fsum(factors.values()):g}; they have to sum to 0")
-    for cell, values in component.values.items():
-        if values:
-            finite_array(list(values.values()), cell)
+        raise InputError(
+            f"the factors {factors} of a contrast sum to {math.fsum(factors.values()):g}; they have to sum to 0"
+        )
+    values = component.group.values
     for cell in factors:
-        if not component.values.get(cell):
+        if not values.get(cell):
             raise InputError(f"{cell}: no value; leave the contrast out until it has one")
-    common = sorted(set.intersection(*(set(component.values[cell]) for cell in factors)))
-    if len(common) < 2 and all(len(component.values[cell]) > 1 for cell in factors):
-        return _unpaired(at, factors, component.values)
+    common = sorted(set.intersection(*(set(values[cell]) for cell in factors)))
+    if len(common) < 2 and all(len(values[cell]) > 1 for cell in factors):
+        return _unpaired(at, factors, values)
     if not common:
         return ContrastEstimate(None, 0, (), "none: no seed in common, and one seed on a side")
-    per_seed = np.array([[component.values[cell][seed] for cell in factors] for seed in common])
+    per_seed = np.array([[values[cell][seed] for cell in factors] for seed in common])
     sums = per_seed @ np.array(list(factors.values()))
     used = {(at, cell, seed): factor / len(common) for cell, factor in factors.items() for seed in common}
     value = float(sums.mean())
     if len(common) == 1:
         return ContrastEstimate(value, 1, (), "none: one seed", used)
-    part, test, notes = _variance(factors, component.values, common, sums, float(np.abs(per_seed).max()))
+    part, test, notes = _variance(factors, component.group.residual, common, sums, float(np.abs(per_seed).max()))
     return ContrastEstimate(value, len(common), (part,) if part else (), test, used, notes)
 
 
 def _variance(
     factors: Mapping[str, float],
-    values: Mapping[str, Seeds],
+    pool: GroupResidual | None,
     common: Sequence[int],
     sums: Array,
     scale: float,
@@ -174,7 +163,6 @@ def _variance(
     """(the variance of a component, the name of its test, notes)."""
     n = len(common)
     alone = 0.0 if np.ptp(sums) <= SAME * scale else float(sums.var(ddof=1))
-    pool = _pool(values)
     if pool is None or not all(cell in pool.cells for cell in factors):
         notes = pool.notes_on(factors) if pool else ()
         return _alone(n, alone, notes)
@@ -213,76 +201,3 @@ def _unpaired(at: int, factors: Mapping[str, float], values: Mapping[str, Seeds]
     note = "fewer than two seeds in common: compared over all seeds of each cell, unpaired"
     test = f"Welch t, unpaired, {len(factors)} cells" if parts else "none: no spread"
     return ContrastEstimate(value, min(len(values[cell]) for cell in factors), tuple(parts), test, used, (note,))
-
-
-@dataclass(frozen=True)
-class _Pool:
-    """The cells of a group that have one residual variance.
-
-    Attributes:
-        cells: those with the common variance.
-        table: (m, n) their values, NaN where a seed is missing.
-        design, fit: of `cells`.
-        varying: {cell: a note}, those that vary more.
-        outlying: {cell: a note} on the seed with the largest residual.
-    """
-
-    cells: tuple[str, ...]
-    table: Array
-    design: BlockDesign
-    fit: BlockFit
-    varying: Mapping[str, str]
-    outlying: Mapping[str, str]
-
-    @property
-    def variance(self) -> float:
-        return float(self.fit.variance[0])
-
-    def notes_on(self, factors: Mapping[str, float]) -> tuple[str, ...]:
-        return tuple(notes[cell] for notes in (self.varying, self.outlying) for cell in factors if cell in notes)
-
-    def varies_more_p(self, cell: str) -> float:
-        """P value of the F test whether a cell adds more to the squared residuals than the others have."""
-        from scipy.special import fdtrc
-
-        others = np.arange(len(self.cells)) != self.cells.index(cell)
-        without = _design(self.design.present[others])
-        added_df = self.design.df - without.df
-        if without.df < 1 or added_df < 1:
-            return 1.0
-        rest = float(without.fit(self.table[None, others]).variance[0])
-        added = self.variance * self.design.df - rest * without.df
-        return float(fdtrc(added_df, without.df, max(added, 0.0) / added_df / rest)) if rest > 0 else 0.0
-
-
-def _design(present: Array) -> BlockDesign:
-    return _cached_design(present.shape, present.tobytes())
-
-
-@lru_cache(maxsize=256)
-def _cached_design(shape: tuple[int, int], present: bytes) -> BlockDesign:
-    """Many contrasts of a report have the same seeds, and a design costs a decomposition."""
-    return BlockDesign(np.frombuffer(present, bool).reshape(shape))
-
-
-def _pool(values: Mapping[str, Seeds]) -> _Pool | None:
-    """The common residual of a group; None where it has fewer than `FEWEST_CELLS` cells with two seeds."""
-    kept = [cell for cell in values if len(values[cell]) > 1]
-    varying: dict[str, str] = {}
-    outlying: dict[str, str] = {}
-    while len(kept) >= FEWEST_CELLS:
-        seeds = sorted({seed for cell in kept for seed in values[cell]})
-        table = np.array([[values[cell].get(seed, math.nan) for seed in seeds] for cell in kept])
-        design = _design(~np.isnan(table))
-        fit = design.fit(table[None])
-        if (far := outlying_residual(design, fit)) is not None:
-            outlying[kept[far.row]] = f"{kept[far.row]}: seed {seeds[far.seed]} {far.sentence}"
-        p = upper_p(null_distribution(design).share, float(fit.share.max()))
-        if p >= GROSSLY_UNEQUAL:
-            return _Pool(tuple(kept), table, design, fit, varying, outlying)
-        cell = kept.pop(int(fit.share[0].argmax()))
-        varying[cell] = (
-            f"{cell} varies more over seeds than the cells beside it ({100 * fit.share.max():.0f} % of the squared "
-            f"residuals, p {p:.2g} under equal variances): tested alone"
-        )
-    return None

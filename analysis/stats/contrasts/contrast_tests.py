@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.stats.linear_contrasts import ContrastEstimate
+from analysis.stats.contrasts.linear_contrasts import ContrastEstimate
 from analysis.stats.multiple_comparisons import holm_steps
 from analysis.stats.permutation import ALPHA, LEVEL
 
@@ -57,7 +57,9 @@ def family_tests(estimates: Sequence[ContrastEstimate | None], bounds: Sequence[
         estimates: None, or an estimate without a variance, is no test and is not counted.
         bounds: largest size under the null hypothesis of each, 0 or more.
     """
-    ps = [None if one is None or not one.parts else _p(one, bound) for one, bound in zip(estimates, bounds, strict=True)]
+    ps = [
+        None if one is None or not one.parts else _p(one, bound) for one, bound in zip(estimates, bounds, strict=True)
+    ]
     family = sum(p is not None for p in ps)
     out: list[ContrastTest | None] = []
     for one, p, step in zip(estimates, ps, holm_steps(ps), strict=True):
@@ -71,38 +73,44 @@ def family_tests(estimates: Sequence[ContrastEstimate | None], bounds: Sequence[
     return out
 
 
-def seeds_for_power(found: ContrastEstimate, effect: float, level: float, power: float = POWER) -> int | None:
-    """Return the smallest number of seeds with which a two-sided test finds an effect.
+def seeds_for_power(
+    found: ContrastEstimate, margin: float, level: float, same: bool = False, power: float = POWER
+) -> int | None:
+    """Return the smallest number of seeds with which the interval tells a difference of the size of the margin from 0.
 
     The variances are taken as found, so the number is as uncertain as they are.
 
     Args:
-        effect: true size of the contrast, in its unit, above 0.
-        level: of the interval that has to leave out 0, 0-1.
-        power: probability to find it, 0-1.
+        margin: in the unit of the contrast, above 0.
+        level: of the interval, 0-1.
+        same: the interval has to be inside the margin if the true value is 0; else it has to be above 0 if the true
+            value is the margin.
+        power: probability of that, 0-1.
 
     Returns:
         None where more than `MOST_SEEDS` are needed.
     """
     low, high = 2, MOST_SEEDS
-    if _power(found, high, effect, level) < power:
+    if _power(found, high, margin, level, same) < power:
         return None
     while low < high:  # the power rises with every seed
         middle = (low + high) // 2
-        if _power(found, middle, effect, level) < power:
+        if _power(found, middle, margin, level, same) < power:
             low = middle + 1
         else:
             high = middle
     return low
 
 
-def _power(found: ContrastEstimate, seeds: int, effect: float, level: float) -> float:
-    from scipy.special import nctdtr, stdtrit
+def _power(found: ContrastEstimate, seeds: int, margin: float, level: float, same: bool) -> float:
+    from scipy.special import nctdtr, stdtr, stdtrit
 
     error, df = found.after_seeds(seeds)
+    critical = stdtrit(df, 0.5 + level / 2)
+    if same:  # the estimate has to be as near to 0 as the interval leaves room in the margin
+        return float(max(2 * stdtr(df, margin / error - critical) - 1, 0.0))
     # Beyond 50 standard errors it is certain, and the noncentral t is not computed accurately.
-    shift = min(effect / error, 50.0)
-    return float(1 - nctdtr(df, shift, stdtrit(df, 0.5 + level / 2)))
+    return float(1 - nctdtr(df, min(margin / error, 50.0), critical))
 
 
 def _p(found: ContrastEstimate, bound: float) -> float:
