@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from analysis.stats.common_residual import Seeds
-from analysis.stats.contrasts.seed_group import VARIES_MORE, GroupResidual, SeedGroup
+from analysis.stats.contrasts.seed_group import GroupResidual, SeedGroup
 from analysis.stats.seed_statistics import SAME
 from c2d.core.errors import InputError
 from c2d.metrics.coco_data import Array
@@ -169,10 +169,8 @@ def _variance(
     notes = pool.notes_on(factors)
     if pool.variance <= (SAME * scale) ** 2:
         return None, "none: no spread", notes
-    for cell in factors:
-        if (p := pool.varies_more_p(cell)) < VARIES_MORE:
-            why = f"{cell} varies more over seeds than the cells beside it (F test, p {p:.2g}): tested alone"
-            return _alone(n, alone, (*notes, why))
+    if more := [note for cell in factors if (note := pool.note_on_variance(cell))]:
+        return _alone(n, alone, (*notes, *more))
     squares = math.fsum(factor**2 for factor in factors.values())
     missing = "" if pool.design.present.all() else " (some missing)"
     seeds = int(pool.design.present.any(axis=0).sum())

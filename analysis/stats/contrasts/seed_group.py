@@ -86,11 +86,13 @@ class GroupResidual:
         """Return the notes on the cells of a contrast."""
         return tuple(notes[cell] for notes in (self.varying, self.outlying) for cell in factors if cell in notes)
 
-    def varies_more_p(self, cell: str) -> float:
-        """Return p of the F test whether a cell adds more to the squared residuals than the others have."""
+    def note_on_variance(self, cell: str) -> str:
+        """Return a sentence on a cell that adds more to the squared residuals than the others have; "" for none."""
         if cell not in self._p:
             self._p[cell] = self._f_test(cell)
-        return self._p[cell]
+        p = self._p[cell]
+        sentence = f"{cell} varies more over seeds than the cells beside it (F test, p {p:.2g}): tested alone"
+        return sentence if p < VARIES_MORE else ""
 
     def _f_test(self, cell: str) -> float:
         from scipy.special import fdtrc

@@ -77,7 +77,7 @@ uncertainty: seed
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("kind: tabel\nrows: {a: []}\n", "FILE:1: unknown kind 'tabel'; did you mean 'table'? known: confusion, "),
+        ("kind: tabel\nrows: {a: []}\n", "FILE:1: unknown kind 'tabel'; did you mean 'table'? known: claims, confusion, "),
         ("rows: {a: []}\n", "FILE:1: no `kind`; write `kind: table`"),
         ("kind: table\n", "FILE:1: rows: is missing"),
         ("kind: table\nrows: {}\n", "FILE:2: rows: "),
