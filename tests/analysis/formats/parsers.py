@@ -47,8 +47,9 @@ def _unmark(field: str) -> str:
 
 def latex_grid(text: str, axes: int) -> tuple[Grid, Grid]:
     """(labels, cells) between the middle and the bottom rule; labels as LaTeX, "" where one is left blank."""
-    specification = re.findall(r"^  (?:>\{.*?\})?(S\[table-format=[-+]?\d+\.\d+\].*)%$", text, re.MULTILINE)
+    specification = re.findall(r"^  (?:>\{.*?\})?(S\[table-format=[-+]?\d+\.\d+\].*|r)%$", text, re.MULTILINE)
     tailed = ["@{" in column for column in specification]
+    as_text = [column == "r" for column in specification]
     body = text.split("\\midrule\n")[1].split("\\bottomrule")[0]
     labels, cells = [], []
     for line in body.splitlines():
@@ -58,9 +59,18 @@ def latex_grid(text: str, axes: int) -> tuple[Grid, Grid]:
         fields = re.split(r" (?<!\\)& ", line.removesuffix(r" \\"))
         labels.append(fields[:axes])
         rest = iter(fields[axes:] if tailed else [])
-        cells.append([_latex_cell(next(rest), next(rest) if tail else "") for tail in tailed])
+        cells.append([
+            _latex_text(next(rest)) if is_text else _latex_cell(next(rest), next(rest) if tail else "")
+            for tail, is_text in zip(tailed, as_text, strict=True)
+        ])  # fmt: skip
         assert next(rest, None) is None
     return labels, cells
+
+
+def _latex_text(field: str) -> str:
+    """A cell of a column of texts: an interval, or a p value."""
+    field = re.sub(r"\\textsuperscript\{.*$", "", field).replace(r"\ensuremath{-}", "−").replace(r"\textless{}", "<")
+    return "–" if field == r"{\textendash{}}" else field
 
 
 def _latex_cell(number: str, tail: str) -> str:

@@ -77,7 +77,10 @@ uncertainty: seed
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("kind: tabel\nrows: {a: []}\n", "FILE:1: unknown kind 'tabel'; did you mean 'table'? known: claims, confusion, "),
+        (
+            "kind: tabel\nrows: {a: []}\n",
+            "FILE:1: unknown kind 'tabel'; did you mean 'table'? known: claims, ",
+        ),
         ("rows: {a: []}\n", "FILE:1: no `kind`; write `kind: table`"),
         ("kind: table\n", "FILE:1: rows: is missing"),
         ("kind: table\nrows: {}\n", "FILE:2: rows: "),
