@@ -103,6 +103,10 @@ def teacher_key_mistake(kind: str, key: str) -> str:
     if kind not in TEACHER_KEYS:
         return str(unknown_name("kind of teacher", kind, TEACHER_KEYS))
     allowed = [name for name, settable in KEYS.items() if kind_of_role(kind) in settable.teachers]
+    if not key:
+        return f"teacher.{kind} is a block of `teachers`; on an axis write its keys: " + ", ".join(
+            f"teacher.{kind}.{name}" for name in _listed(allowed)
+        )
     head, *rest = key.split(".")
     if key in allowed or (head == "overrides" and head in allowed and rest and "" not in rest):
         return ""
