@@ -59,7 +59,7 @@ app.command("gc")(stop_commands.gc_command)
 
 
 def demo(
-    full: Annotated[bool, typer.Option("--full", help="and a detector teacher: eight cells, three seeds")] = False,
+    full: Annotated[bool, typer.Option("--full", help="and a detector teacher: six cells, five seeds")] = False,
     runs: RunsOption = None,
     data: DataOption = None,
 ) -> None:

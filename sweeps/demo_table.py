@@ -56,7 +56,8 @@ def printed_table(demo: Demo) -> Table:
     printed = Table(
         title=demo.definition.question,
         title_justify="left",
-        caption="percent; TIDE: AP gained if that error were fixed; one seed is no evidence: the last column is n of 3",
+        caption="percent; TIDE: AP gained if that error were fixed; one seed is no evidence: the last column is n of "
+        f"{demo.n_seeds}",
         caption_justify="left",
     )
     for index, name in enumerate(header):

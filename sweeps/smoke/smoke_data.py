@@ -41,7 +41,7 @@ WITHOUT_CARD: dict[str, _Labels] = {
     "bccd": _Labels(("Platelets", "RBC", "WBC")),
     "coco_mini": _Labels(tuple(public_cards()["coco2017"].classes)),
     "kitti": _Labels(KITTI, "kitti"),
-    "scenes": _Labels(tuple(SPECIES)),
+    **{name: _Labels(tuple(SPECIES)) for name in ("scenes", "scenes-180", "scenes-60")},
     "voc": _Labels(tuple(public_cards()["voc0712"].classes), "voc"),
 }
 """Labels of data sets that shipped definitions name and that have no shipped card."""

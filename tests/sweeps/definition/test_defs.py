@@ -24,15 +24,26 @@ NOWHERE = Path("no") / "such" / "folder"
 DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  # 600 and 300 scenes of seed 0
 
 SMALL = ("demo", "demo-full", "methods", "moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors",
-         "moi-presets", "teacher-fit", "modern-bccd", "modern-coco-mini")  # fmt: skip
-WITHOUT_CARD = ("kitti", "voc", "bccd", "coco_mini")
+         "moi-presets", "teacher-fit", "modern-bccd", "modern-coco-mini", "study-recipe", "study-schedule", "study-main", "study-rivals",
+         "study-teachers", "study-images", "study-bccd")  # fmt: skip
+WITHOUT_CARD = ("kitti", "voc", "bccd", "coco_mini", "scenes-180", "scenes-60")
 """Data sets whose card is the user's own."""
 SSD = ("icod-students", "icod-weight-temperature", "icod-layers", "icod-iou", "icod-tide")
 
+BASELINES_ALONE = ("study-recipe", "study-schedule")
+FIVE_SEEDS = ("demo", "demo-full", "study-main", "study-rivals", "study-teachers", "study-images", "study-bccd")
 # name: cells, distinct runs, teachers. Three seeds each: 3 x (rows), 3 x (different rows).
 COUNTS = {
-    "demo": (12, 12, 1),
-    "demo-full": (3 * 8, 3 * 8, 2),
+    "demo": (5 * 4, 5 * 4, 1),
+    "demo-full": (5 * 6, 5 * 6, 2),
+    # The study: baselines alone, then five seeds of each row.
+    "study-recipe": (3 * 3 * 3 * 2, 3 * 3 * 3 * 2, 0),
+    "study-schedule": (3 * 6 * 3, 3 * 6 * 3, 0),
+    "study-main": (5 * 6 * 4, 5 * 6 * 4, 1),
+    "study-rivals": (5 * 13, 5 * 13, 2),
+    "study-teachers": (5 * 7, 5 * 7, 6),
+    "study-images": (5 * 3 * 2, 5 * 3 * 2, 3),
+    "study-bccd": (5 * 4, 5 * 4, 1),
     "methods": (3 * (3 * 22 - 11), 3 * 55, 4),
     "icod-students": (3 * 4 * 5, 60, 3),  # 4 students x 5 rows; SSD's teacher and the others', QR50's backbone
     "icod-weight-temperature": (3 * 2 * 7, 3 * (7 + 1), 1),  # 7 pairs for two methods; the baseline is one run
@@ -98,8 +109,9 @@ def test_every_definition_is_counted() -> None:
 def test_cells_runs_and_teachers(name: str) -> None:
     found = planned(name)
     assert (len(found.cells), len({c.run for c in found.cells}), len(found.teachers)) == COUNTS[name]
-    assert {cell.seed for cell in found.cells} == {0, 1, 2}
-    assert "baseline" in {label for cell in found.cells for label in cell.labels.values()}
+    assert {cell.seed for cell in found.cells} == set(range(5 if name in FIVE_SEEDS else 3))
+    if name not in BASELINES_ALONE:
+        assert "baseline" in {label for cell in found.cells for label in cell.labels.values()}
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -115,10 +127,10 @@ def test_the_specs_of_the_demo_are_unchanged() -> None:
     found = planned("demo")
     assert [spec.id for spec in found.teachers] == ["resnet18-classifier-0e1dbdaf7c31-s0"]
     assert {cell.labels["method"]: cell.run for cell in found.cells if cell.seed == 0} == {
-        "baseline": "retinanet-qr18-baseline-06e0a0359dfb-s0",
-        "kd_cls": "retinanet-qr18-icod-9769f0599b5d-s0",
-        "loc": "retinanet-qr18-icod-d34135ed46b0-s0",
-        "c2d": "retinanet-qr18-icod-5bd026a8ee6b-s0",
+        "baseline": "retinanet-qr18-baseline-bf5470675445-s0",
+        "kd_cls": "retinanet-qr18-icod-a196ee63827b-s0",
+        "loc": "retinanet-qr18-icod-f6a653393cb6-s0",
+        "c2d": "retinanet-qr18-icod-069cfed28d16-s0",
     }
 
 
@@ -141,7 +153,7 @@ def test_the_demos_cells_are_those_that_train_would_make(tmp_path: Path) -> None
     for name, method in asked.items():
         question: dict[str, Any] = {
             "student": "retinanet-qr18",
-            "schedule": "demo",
+            "schedule": {"name": "study", "values": {"iterations": 900}},
             "dataset": "scenes",
             "method": method,
             "seed": 2,
