@@ -41,6 +41,7 @@ simulate: $(READY) ## the simulations of docs/results/statistics.md, minutes of 
 	@nice $(BIN)/python -m tests.analysis.stats.simulate_best
 	@nice $(BIN)/python -m tests.analysis.stats.simulate_gap --repeats 2000
 	@nice $(BIN)/python -m tests.analysis.stats.contrasts.simulate_claims
+	@nice $(BIN)/python -m tests.analysis.stats.power.simulate_power
 	@nice $(BIN)/python -m tests.analysis.comparison.simulate_intervals
 
 trust: $(READY) ## the campaign of docs/results/trust.md: kills, faults, fuzzing, soak (an hour; root; ARGS=PART for one)

@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.data.coco": ("c2d.core", "c2d.data", "c2d.data.decoding"),
     "c2d.data.conversion": ("c2d.core", "c2d.data", "c2d.data.decoding"),
     "c2d.data.scenes": ("c2d.core", "c2d.data", "c2d.data.conversion"),
+    "c2d.data.subset": ("c2d.core", "c2d.data", "c2d.data.conversion"),
     "c2d.data.kitti": ("c2d.core", "c2d.data", "c2d.data.conversion", "c2d.data.decoding"),
     "c2d.data.yolo": ("c2d.core", "c2d.core.yaml", "c2d.data", "c2d.data.conversion", "c2d.data.decoding"),
     "c2d.data.cvat": ("c2d.core", "c2d.data", "c2d.data.conversion", "c2d.data.decoding"),
@@ -125,6 +126,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.api", "c2d.cli.checks", "c2d.core", "c2d.core.yaml", "c2d.metrics", "c2d.metrics.scoring", "c2d.data",
         "c2d.data.coco", "c2d.data.fetch", "c2d.data.scenes", "c2d.data.voc",
         "c2d.data.imagenet", "c2d.data.kitti", "c2d.data.yolo", "c2d.data.cvat", "c2d.data.conversion",
+        "c2d.data.subset",
         "c2d.data.decoding", "c2d.specs", "c2d.evaluation", "c2d.training", "c2d.preflight", "c2d.export",
     ),
     "c2d": ("c2d.api", "c2d.cli", "c2d.core"),
@@ -175,6 +177,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "analysis.stats": ("c2d.core", "c2d.metrics", "c2d.metrics.resampling"),
     "analysis.stats.contrasts": ("c2d.core", "c2d.metrics", "analysis.stats"),
+    "analysis.stats.power": ("analysis.stats",),
     "analysis.loading": ("c2d.core", "c2d.metrics", "c2d.metrics.protocols", "analysis.stats"),
     "analysis.spec": ("c2d.core", "c2d.markup", "analysis.loading"),
     "analysis.tables": (
@@ -185,6 +188,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.core", "c2d.core.yaml", "c2d.markup", "analysis.loading", "analysis.spec", "analysis.stats",
         "analysis.stats.contrasts", "analysis.tables",
     ),
+    "analysis.tables.seeds_needed": (
+        "c2d.core", "analysis.loading", "analysis.spec", "analysis.stats.power", "analysis.tables",
+    ),
     "analysis.formats": ("c2d.core", "c2d.markup", "analysis.tables"),
     "analysis.plots": (
         "c2d.core", "c2d.data.decoding", "c2d.metrics", "analysis.loading", "analysis.spec", "analysis.stats",
@@ -192,16 +198,17 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "analysis.page": ("c2d.core", "c2d.markup", "analysis.loading", "analysis.tables", "analysis.formats"),
     "analysis.report": (
-        "c2d.core", "c2d.core.yaml", "analysis.loading", "analysis.spec", "analysis.tables", "analysis.claims",
-        "analysis.formats", "analysis.plots", "analysis.page",
+        "c2d.core", "c2d.core.yaml", "analysis.loading", "analysis.spec", "analysis.tables",
+        "analysis.tables.seeds_needed", "analysis.claims", "analysis.formats", "analysis.plots", "analysis.page",
     ),
     "analysis.comparison": (
         "c2d.core", "c2d.metrics", "c2d.metrics.resampling", "c2d.metrics.scoring", "analysis.loading",
         "analysis.stats", "analysis.formats",
     ),
     "analysis.api": (
-        "c2d.core", "analysis.loading", "analysis.spec", "analysis.tables", "analysis.claims", "analysis.formats",
-        "analysis.plots", "analysis.report", "analysis.comparison", "analysis.commands",
+        "c2d.core", "analysis.loading", "analysis.spec", "analysis.tables", "analysis.tables.seeds_needed",
+        "analysis.claims", "analysis.formats", "analysis.plots", "analysis.report", "analysis.comparison",
+        "analysis.commands",
     ),
     "analysis.browse": (
         "c2d.core", "c2d.core.process", "c2d.markup", "c2d.data.decoding", "c2d.metrics", "c2d.metrics.scoring",

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from analysis.api.result_table import ResultTable
     from analysis.loading.schema import Study
+    from analysis.spec.seeds_needed_spec import SeedsNeededSpec
+    from analysis.spec.table_spec import TableSpec
+    from analysis.tables.table import Table
 
 
 def table(
@@ -37,7 +40,8 @@ def table(
     Args:
         runs: rows of `analysis.load`, or a store.
         spec: a shipped report (`"icod-table1"`), a YAML file, or its keys as a mapping; arguments below replace its
-            keys. One of `kind: claims` gives the sentences with their verdicts, and takes no rows, columns or baseline.
+            keys. One of `kind: claims` gives the sentences with their verdicts, and takes no rows, columns or baseline;
+            of `kind: seeds_needed` it is the table of one column.
         rows: an axis, several axes, or {axis: labels in order}. Axes are those of the sweep, the columns `axis.<axis>`
             of the frame (default: all axes).
         columns: keys of numbers, those of `analysis.columns` that have a label (default: AP, AP50, AP75, APs, APm, APl,
@@ -60,14 +64,13 @@ def table(
     from analysis.api.result_table import ResultTable
     from analysis.report.defaults import ACCURACY
     from analysis.spec.labels import with_sweep_labels
-    from analysis.tables.build_table import build_table
 
     study = study_of(runs)
     given = spec_keywords.read_given(spec) if spec is not None else {}
     kind = given.pop("kind", "table")
     if kind == "claims":
         return _claims(study, given | keys, sweep, allow_mixed, rows is None and columns is None and baseline == AUTO)
-    if kind != "table":
+    if kind not in ("table", "seeds_needed"):
         raise InputError(f"{spec!r} is a figure of kind {kind}; draw it with analysis.plot({str(spec)!r}, runs)")
     given |= {**keys, **({} if rows is None else {"rows": rows}), **({} if columns is None else {"columns": columns})}
     if spec is None:
@@ -78,8 +81,24 @@ def table(
     given["rows"] = _rows(given.get("rows"), lambda: sweep_choice.default_axes(study, name))
     if baseline != AUTO or spec is None:
         given["baseline"] = sweep_choice.baseline_of_keys(study, name, baseline, given["rows"], given.get("where"))
-    made = with_sweep_labels(spec_keywords.make_spec("table", given), study.sweeps.get(name, {}))
-    return ResultTable(build_table(study, made, name, made.name or name or "runs", allow_mixed))
+    made = with_sweep_labels(spec_keywords.make_spec(kind, given), study.sweeps.get(name, {}))
+    return ResultTable(_built(study, made, name, allow_mixed))
+
+
+def _built(study: Study, spec: TableSpec | SeedsNeededSpec, sweep: str, allow_mixed: bool) -> Table:
+    from analysis.spec.table_spec import TableSpec
+    from analysis.tables.build_table import build_table
+    from analysis.tables.seeds_needed.seeds_table import build_seeds_tables
+
+    name = spec.name or sweep or "runs"
+    if isinstance(spec, TableSpec):
+        return build_table(study, spec, sweep, name, allow_mixed)
+    if len(spec.columns) > 1:
+        raise InputError(
+            f"`kind: seeds_needed` has a table for each of {', '.join(spec.columns)}; choose one: columns="
+            f"{spec.columns[0]!r}"
+        )
+    return build_seeds_tables(study, spec, sweep, name, allow_mixed)[0]
 
 
 def _claims(study: Study, given: dict[str, Any], sweep: str | None, allow_mixed: bool, is_plain: bool) -> ResultTable:

@@ -86,6 +86,10 @@ class Explanation:
         elif cell.get("factors"):
             terms = [(run.factor or 0.0, run.run, run.seed, run.value) for run in self.runs]
             lines += contrast_lines(cell, terms)
+        elif cell["kind"] == "power analysis":
+            between = f"[{cell['low']}, {cell['high']}], " if cell["low"] else ""
+            lines += [f"  {between}{cell['interval']}"] if cell["interval"] else []
+            lines.append("  computed from these runs, first those of the baseline")
         elif cell["value"]:
             spread = f", sample standard deviation {cell['sd']}" if cell["sd"] else ""
             what = "mean"

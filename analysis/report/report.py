@@ -26,6 +26,7 @@ from analysis.report.report_spec import errors_with_lines, read_spec
 from analysis.spec.claims_spec import ClaimsSpec
 from analysis.spec.labels import with_sweep_labels
 from analysis.spec.report_item import FigureSpec
+from analysis.spec.seeds_needed_spec import SeedsNeededSpec
 from analysis.spec.table_spec import TableSpec
 from c2d.core.errors import InputError
 from c2d.core.regular_file import Problem
@@ -34,7 +35,7 @@ from c2d.core.sweep_manifest import sweep_names
 if TYPE_CHECKING:
     import pandas as pd
 
-Item = TableSpec | ClaimsSpec | FigureSpec
+Item = TableSpec | ClaimsSpec | SeedsNeededSpec | FigureSpec
 Log = Callable[[str], None]
 MOST_LINES = 12
 """Kinds of problems that are printed."""
@@ -171,14 +172,19 @@ def _add_item(contents: ReportContents, spec: Item, sweep: str, name: str, allow
 
 
 def _add_one(contents: ReportContents, spec: Item, sweep: str, name: str, allow_mixed: bool) -> None:
-    if name in {table.name for table in contents.tables} | {drawn.name for drawn in contents.drawn}:
-        raise InputError(f"two reports are called {name!r}; give one of them another `name`")
+    _check_name(contents, name)
     if isinstance(spec, ClaimsSpec):
         contents.tables.append(build_claims(contents.study, spec, sweep, name, allow_mixed))
     elif isinstance(spec, TableSpec):
         from analysis.tables.build_table import build_table
 
         contents.tables.append(build_table(contents.study, spec, sweep, name, allow_mixed))
+    elif isinstance(spec, SeedsNeededSpec):
+        from analysis.tables.seeds_needed.seeds_table import build_seeds_tables
+
+        for table in build_seeds_tables(contents.study, spec, sweep, name, allow_mixed):
+            _check_name(contents, table.name)
+            contents.tables.append(table)
     else:
         from analysis.plots import FIGURES
         from analysis.plots.figure_files import csv_text
@@ -204,6 +210,11 @@ def _add_one(contents: ReportContents, spec: Item, sweep: str, name: str, allow_
             draw = functools.partial(_drawn, module, part, spec)
             files = contents.figure_cache.files(spec, csv_text(part).encode(), draw)
             contents.drawn.append(DrawnFigure(called, spec, files, note))
+
+
+def _check_name(contents: ReportContents, name: str) -> None:
+    if name in {table.name for table in contents.tables} | {drawn.name for drawn in contents.drawn}:
+        raise InputError(f"two reports are called {name!r}; give one of them another `name`")
 
 
 def _drawn(module: ModuleType, data: pd.DataFrame, spec: FigureSpec) -> dict[str, bytes]:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from analysis.plots import FIGURES
 from analysis.report.validation_errors import error_message
 from analysis.spec.claims_spec import ClaimsSpec
+from analysis.spec.seeds_needed_spec import SeedsNeededSpec
 from analysis.spec.table_spec import TableSpec
 from c2d.core.errors import InputError, closest_name
 from c2d.core.yaml.line_errors import KeyPath
@@ -27,6 +28,7 @@ SHIPPED = Path(__file__).parents[1] / "reports"
 MODELS: dict[str, type[BaseModel]] = {
     "table": TableSpec,
     "claims": ClaimsSpec,
+    "seeds_needed": SeedsNeededSpec,
     **{kind: module.Spec for kind, module in FIGURES.items()},
 }
 """{kind: model of its spec}."""

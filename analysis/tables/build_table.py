@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from analysis.loading.columns import QUANTITIES, quantity
 from analysis.loading.schema import Study
 from analysis.spec.labels import label_of_axis, label_of_column, math_of
+from analysis.spec.seeds_needed_spec import SeedsNeededSpec
 from analysis.spec.table_spec import TableSpec
 from analysis.tables import (
     aggregate,
@@ -57,7 +58,7 @@ def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow
     if not rows:
         seeds = f", and seeds {spec.seeds}" if spec.seeds else ""
         raise InputError(f"no cell has these labels in `rows` and `where`{seeds}; take labels that occur together")
-    baselines = _baselines(spec, rows)
+    baselines = baseline_rows(spec, rows)
     of_gap = gaps.compared_rows(spec.gap, rows) if spec.gap else {}
     pairs = [(row, other) for row in rows for other in of_gap.get(row.key, ()) if other is not row]
     entries = protocol_check.check_protocols(study, sweep, rows, baselines, allow_mixed, pairs)
@@ -148,8 +149,12 @@ def _columns(spec: TableSpec) -> tuple[Column, ...]:
     return tuple(columns.values())
 
 
-def _baselines(spec: TableSpec, rows: Sequence[Group]) -> list[Group | None]:
-    """The row that each row is compared with: itself for a baseline, None without one."""
+def baseline_rows(spec: TableSpec | SeedsNeededSpec, rows: Sequence[Group]) -> list[Group | None]:
+    """Return the row that each row is compared with: itself for a baseline, None without one.
+
+    Raises:
+        InputError: the baseline of the spec is none of the rows.
+    """
     for axis, label in spec.baseline.items():
         if axis not in spec.rows:
             raise unknown_name(

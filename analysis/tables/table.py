@@ -2,8 +2,9 @@
 
 All numbers are in the shown unit (AP in percent, latency in ms). One column is one kind of number: measured, its
 difference to the baseline row, the share of a gap that it closes, published, the published difference, or the deviation
-of the measured number from the published one; of claims a contrast, its interval alone, or its p value. Nothing is
-rounded here; `Column.digits` is the number of digits that a format shows, and CSV and JSON show all.
+of the measured number from the published one; of claims a contrast, its interval alone, or its p value; or what a power
+analysis says of the seeds. Nothing is rounded here; `Column.digits` is the number of digits that a format shows, and
+CSV and JSON show all.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from analysis.loading.columns import Better
 
 ColumnKind = Literal[
     "measured", "difference", "gap closed", "published", "published difference", "deviation", "contrast", "interval",
-    "p value",
+    "p value", "power analysis",
 ]  # fmt: skip
 CellKind = Literal["value", "missing"]
 

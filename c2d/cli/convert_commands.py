@@ -61,7 +61,7 @@ def _names(text: str) -> list[str] | None:
     return [part.strip() for part in text.split(",") if part.strip()] or None
 
 
-def _print_conversion(out: Path, convert: Callable[[], Conversion]) -> None:
+def print_conversion(out: Path, convert: Callable[[], Conversion]) -> None:
     """Convert a data set; print its issues, or its notes and its card."""
     from c2d.data.issues import InvalidDataset
 
@@ -107,7 +107,7 @@ def voc(
     """Convert Pascal VOC layout to COCO JSON with a data card."""
     from c2d.data.voc.convert_voc import convert
 
-    _print_conversion(
+    print_conversion(
         out,
         lambda: convert(
             src,
@@ -153,7 +153,7 @@ def kitti(
         raise InputError(f"--merge {wrong[0]}; wanted TYPE=CLASS, as Van=Car")
     if len({pair[0] for pair in pairs}) < len(pairs):
         raise InputError(f"--merge {', '.join(merge)} has a type twice; a type has one class")
-    _print_conversion(
+    print_conversion(
         out,
         lambda: convert_kitti(
             src,
@@ -185,7 +185,7 @@ def imagenet(
     from c2d.data.imagenet.convert_imagenet import convert
     from c2d.data.imagenet.header_sizes import available_processes
 
-    _print_conversion(
+    print_conversion(
         out,
         lambda: convert(
             src,
@@ -212,7 +212,7 @@ def yolo(
     """
     from c2d.data.yolo.convert_yolo import convert_yolo
 
-    _print_conversion(
+    print_conversion(
         out,
         lambda: convert_yolo(src, out, train=train, val=val or None, name=name or None, images=images.value),
     )
@@ -234,7 +234,7 @@ def cvat(
     """
     from c2d.data.cvat.convert_cvat import convert_cvat
 
-    _print_conversion(
+    print_conversion(
         out,
         lambda: convert_cvat(
             src,

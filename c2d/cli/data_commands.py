@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
 import typer
 
-from c2d.cli.convert_commands import cvat, imagenet, kitti, print_card, voc, yolo
+from c2d.cli.convert_commands import cvat, imagenet, kitti, print_card, print_conversion, voc, yolo
 
 app = typer.Typer(
     help="Make, convert and check data sets in COCO layout, each with a data card.",
@@ -15,6 +16,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+class Placement(StrEnum):
+    """Image files of a subset."""
+
+    hardlink = "hardlink"
+    copy = "copy"
 
 
 @app.command()
@@ -33,6 +41,25 @@ def scenes(
 
 for command in (voc, kitti, yolo, cvat, imagenet):
     app.command()(command)
+
+
+@app.command()
+def subset(
+    src: str = typer.Argument(..., help="data set with a card: its name, folder or card.json"),
+    out: Path = typer.Argument(..., help="new folder"),
+    train: str = typer.Option(
+        ..., metavar="SHARE|N", help="its training images: a share (10% or 0.1) or a number of images (30)"
+    ),
+    seed: int = typer.Option(0, min=0, help="of the draw; with one seed a smaller subset lies inside a larger one"),
+    name: str = typer.Option("", help="name of the new data set (default: NAME-trainN-seedS)"),
+    images: Placement = typer.Option(
+        Placement.hardlink, help="image files: hard links where the file system allows them, or copies"
+    ),
+) -> None:
+    """Make a data set with a part of the training images of another one; its other splits stay unchanged."""
+    from c2d.data.subset.make_subset import make_subset
+
+    print_conversion(out, lambda: make_subset(src, out, train=train, seed=seed, name=name or None, images=images.value))
 
 
 @app.command()

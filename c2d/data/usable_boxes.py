@@ -87,11 +87,11 @@ def count_usable(coco: Mapping[str, Any], min_size: int = 0) -> UsableBoxes:
         coco: content of a COCO file; malformed entries count as malformed.
         min_size: shorter side of an image in px below which it is dropped; 0 for evaluation, which drops none.
     """
-    sizes = {row.get("id"): (row.get("width"), row.get("height")) for row in coco["images"] if _is_hashable(row)}
+    sizes = image_sizes(coco)
     dropped: Counter[str] = Counter()
     usable, first = 0, ""
     for index, row in enumerate(coco["annotations"]):
-        reason = _drop_reason(row, sizes, min_size)
+        reason = drop_reason(row, sizes, min_size)
         if reason is None:
             usable += 1
         else:
@@ -145,12 +145,23 @@ def nothing_usable(counted: UsableBoxes, use: str) -> str:
     return f"has no box {use}{why}; {fix}"
 
 
+def image_sizes(coco: Mapping[str, Any]) -> dict[Any, tuple[Any, Any]]:
+    """Return {id of an image: (width, height)} as a file states them; images without a numeric id are left out."""
+    return {row["id"]: (row.get("width"), row.get("height")) for row in coco["images"] if _is_hashable(row)}
+
+
 def _is_hashable(row: Mapping[str, Any]) -> bool:
     return isinstance(row.get("id"), int)
 
 
-def _drop_reason(row: Mapping[str, Any], sizes: Mapping[Any, tuple[Any, Any]], min_size: int) -> str | None:
-    """Why training skips a box, in the order of mmdet's reader; None where it does not."""
+def drop_reason(row: Mapping[str, Any], sizes: Mapping[Any, tuple[Any, Any]], min_size: int) -> str | None:
+    """Return why training skips a box, in the order of mmdet's reader; None where it does not.
+
+    Args:
+        row: the annotation.
+        sizes: of `image_sizes`.
+        min_size: see `count_usable`.
+    """
     image, box, area = row.get("image_id"), row.get("bbox"), row.get("area", 1)
     try:
         wide, high = sizes[image]

@@ -66,9 +66,9 @@ def write_converted(
         InputError: `out` holds something else; an image is outside its folder.
     """
     classes = list(classes)
-    _check_inside(src, splits)
+    check_inside(src, (image.file_name for part in splits.values() for image in part))
     contents = {split: coco_content(part, classes) for split, part in splits.items()}
-    all_notes = [*notes, *_unused_splits(contents, unused_hint)]
+    all_notes = [*notes, *unused_splits(contents, unused_hint)]
     with staged_folder(out, source) as stage:
         if stage.existing is not None:
             # Equal options do not mean equal annotation files, so the content is compared as well.
@@ -89,13 +89,19 @@ def write_converted(
     return Conversion(card, all_notes)
 
 
-def _check_inside(src: Path, splits: Mapping[str, Sequence[ConvertedImage]]) -> None:
-    """Refuse names that lead out of a folder: a copy of such an image would be written outside `out`."""
-    for image in (image for part in splits.values() for image in part):
-        if image.file_name.startswith("/") or ".." in image.file_name.split("/"):
-            raise InputError(
-                f"{src}: the image {image.file_name[:200]!a} is outside the folder of the others; move it there"
-            )
+def check_inside(src: Path, names: Iterable[str]) -> None:
+    """Refuse names that lead out of a folder: a copy of such an image would be written outside the new one.
+
+    Args:
+        src: what has the names, for the message.
+        names: paths of images below their folder.
+
+    Raises:
+        InputError: one leads out.
+    """
+    for name in names:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise InputError(f"{src}: the image {name[:200]!a} is outside the folder of the others; move it there")
 
 
 def _place_images(names: Iterable[str], source: Path, folder: Path, how: Images) -> None:
@@ -108,8 +114,13 @@ def _place_images(names: Iterable[str], source: Path, folder: Path, how: Images)
             os.symlink((source / name).resolve(), target)
 
 
-def _unused_splits(contents: Mapping[str, dict[str, Any]], hint: str) -> list[str]:
-    """Return a note for each split without a box that runs can use."""
+def unused_splits(contents: Mapping[str, dict[str, Any]], hint: str) -> list[str]:
+    """Return a note for each split without a box that runs can use.
+
+    Args:
+        contents: {split: content of its file}.
+        hint: what makes boxes usable, for the note.
+    """
     notes = []
     for split, coco in contents.items():
         counted = count_usable(coco, MIN_IMAGE_PX if split == "train" else 0)
