@@ -23,7 +23,7 @@ from analysis.tables.aggregate import Samples
 from analysis.tables.build_table import baseline_rows
 from analysis.tables.groups import Group, groups
 from analysis.tables.table import Cell, Column, Ledger, Row, Table
-from c2d.core.errors import InputError
+from c2d.core.errors import InputError, abbreviate
 
 SD, DF, COMPARED, SEEDS, SMALLEST, NEEDED = (
     "residual_sd.", "residual_df.", "compared.", "seeds.", "smallest_difference.", "seeds_needed.",
@@ -73,17 +73,29 @@ def build_seeds_tables(
         for row, own in zip(rows, baselines, strict=True)
         if own is row
     ]
+    if not families:
+        raise InputError(
+            "no row is the baseline of itself and of others; name in `baseline` a label of each axis it varies"
+        )
+    alone = [row.name for row, own in zip(rows, baselines, strict=True) if own is None]
     first = [family.baseline for family in families]
     ledger = protocol_check.check_protocols(study, sweep, first, first, allow_mixed).ledger
     ledger = dataclasses.replace(ledger, mixed=checked.ledger.mixed)
     base = name or spec.name or "seeds-needed"
     names = {key: base if len(spec.columns) == 1 else f"{base}-{key}" for key in spec.columns}
-    return [_table(study, spec, families, ledger, key, names[key]) for key in spec.columns]
+    return [_table(study, spec, families, ledger, key, names[key], alone) for key in spec.columns]
 
 
 def _table(
-    study: Study, spec: SeedsNeededSpec, families: Sequence[_Family], ledger: Ledger, key: str, name: str
+    study: Study,
+    spec: SeedsNeededSpec,
+    families: Sequence[_Family],
+    ledger: Ledger,
+    key: str,
+    name: str,
+    alone: Sequence[str],
 ) -> Table:
+    """The table of one number; `alone`: names of the rows without a baseline."""
     about = quantity(key)
     axes = [axis for axis in spec.rows if axis not in spec.baseline] or list(spec.rows)
     columns = _columns(spec, about)
@@ -105,7 +117,7 @@ def _table(
         caption=spec.caption,
         notes=footnotes,
         ledger=ledger,
-        statistics=tuple(_sentences(spec, about, spreads)),
+        statistics=(*_sentences(spec, about, spreads), *_left_out(alone)),
         store=str(study.runs),
         tex_ledger=spec.ledger_in_latex,
         tex_wide=spec.wide,
@@ -198,6 +210,11 @@ def _remarks(spec: SeedsNeededSpec, family: _Family, spread: ResidualSpread) -> 
     if spread.source != "baseline" and left:
         yield f"the residual is that of {len(spread.rows)} of {len(family.rows)} rows"
     yield from spread.notes
+
+
+def _left_out(alone: Sequence[str]) -> Iterator[str]:
+    if alone:
+        yield f"Without a baseline among the rows, so in no line: {abbreviate(alone)}"
 
 
 def _sentences(spec: SeedsNeededSpec, about: Quantity, spreads: Sequence[ResidualSpread]) -> Iterator[str]:

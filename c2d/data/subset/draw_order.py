@@ -39,7 +39,7 @@ def draw_order(names: Sequence[str], classes: Sequence[Set[Hashable]], seed: int
     """Return the order of a seed.
 
     >>> draw_order(["a", "b", "c"], [{"ant"}, {"ant"}, {"bee"}], 0)
-    DrawOrder(places=(2, 1, 0), front=2)
+    DrawOrder(places=(0, 2, 1), front=2)
 
     Args:
         names: of the images.

@@ -73,7 +73,7 @@ plans = st.tuples(st.integers(1, 12), st.floats(0.1, 20), st.floats(0.1, 0.99))
 
 
 @given(plans)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_seeds_needed_are_the_smallest_that_detect_the_difference(plan: tuple[int, float, float]) -> None:
     rows, difference, power = plan
     test = FamilyTest(rows)

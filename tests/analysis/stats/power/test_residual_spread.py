@@ -56,7 +56,7 @@ def test_a_row_that_varies_more_is_left_out_and_keeps_its_share() -> None:
     found = residual_spread(rows, dict(enumerate(rng.normal(size=8).tolist())), 9)
     assert found.rows == tuple(f"row {k}" for k in range(6))
     assert found.test == FamilyTest(8, 8 / 9)  # two rows that are planned, six that are here
-    assert 0.7 < (found.sd or 0) < 1.3
+    assert 0.65 < (found.sd or 0) < 1.3
     assert any(note.startswith("row 6: varies more over seeds") for note in found.notes)
 
 
@@ -76,8 +76,8 @@ def test_a_number_that_is_not_finite_is_refused() -> None:
 
 
 def test_intervals_and_power_hold_in_a_small_simulation() -> None:
-    """The large one is in docs/results/statistics.md. 200 draws: two standard errors are 3 and 6 points."""
-    of_sd, of_seeds = coverage(3, 3, 200)
-    assert of_sd > 0.91
-    assert of_seeds > 0.91
-    assert 0.7 < detected(3, 3, 150) < 0.88
+    """The large one is in docs/results/statistics.md. Two standard errors are 4 and 9 points."""
+    of_sd, of_seeds = coverage(3, 3, 120)
+    assert of_sd > 0.88
+    assert of_seeds > 0.88
+    assert 0.65 < detected(3, 3, 80) < 0.92

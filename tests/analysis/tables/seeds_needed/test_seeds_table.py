@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,15 @@ def test_a_mistake_is_reported_with_its_line(keys: str, message: str, tmp_path: 
     path.write_text(f"kind: seeds_needed\nrows: {{method: []}}\nbaseline: {{method: baseline}}\n{keys}\n")
     with pytest.raises(InputError, match=message.replace("line.* ", r"plan\.yaml:4: .*")):
         read_spec(path)
+
+
+def test_a_row_without_a_baseline_is_named(study: Study) -> None:
+    """The baseline of `small` was never planned."""
+    frame = study.frame
+    hidden = (frame["axis.model"] == "small") & (frame["axis.method"] == "baseline")
+    (table,) = _tables(dataclasses.replace(study, frame=frame[~hidden]))
+    assert [row.labels for row in table.rows] == [("large",)]
+    assert table.statistics[-1] == "Without a baseline among the rows, so in no line: 'small / kd_cls', 'small / c2d'"
 
 
 def test_a_baseline_that_is_no_row_is_refused(study: Study) -> None:

@@ -39,7 +39,7 @@ def test_where_no_image_has_a_class_it_is_the_shuffle() -> None:
 
 
 @given(CLASSES, st.integers(0, 3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_class_is_at_the_front_and_no_image_is_lost(classes: list[frozenset[int]], seed: int) -> None:
     found = draw_order(_names(classes), classes, seed)
     assert sorted(found.places) == list(range(len(classes)))
@@ -54,7 +54,7 @@ def test_every_class_is_at_the_front_and_no_image_is_lost(classes: list[frozense
 
 
 @given(CLASSES, st.integers(0, 3), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_draw_does_not_depend_on_the_order_of_the_file(
     classes: list[frozenset[int]], seed: int, data: st.DataObject
 ) -> None:
