@@ -160,9 +160,25 @@ def _cells(spec: SeedsNeededSpec, family: _Family, about: Quantity) -> tuple[lis
         missing = Cell(kind="missing", reason=spread.reason, runs=tuple(runs), files=tuple(runs.values()))
         return [*cells, *(dataclasses.replace(missing) for _ in PREFIXES)], spread
 
-    def cell(value: float | None, low: float | None = None, high: float | None = None, **more: str) -> Cell:
-        return Cell("value" if value is not None else "missing", value, low=low, high=high, runs=tuple(runs),
-                    files=tuple(runs.values()), **more)  # fmt: skip
+    def cell(
+        value: float | None,
+        low: float | None = None,
+        high: float | None = None,
+        interval: str = "",
+        test: str = "",
+        reason: str = "",
+    ) -> Cell:
+        return Cell(
+            kind="missing" if value is None else "value",
+            value=value,
+            low=low,
+            high=high,
+            interval=interval,
+            test=test,
+            reason=reason,
+            runs=tuple(runs),
+            files=tuple(runs.values()),
+        )
 
     in_sd = smallest_difference(spread.test, spread.seeds, spec.power)
     test = _test(spread, spec)

@@ -151,7 +151,7 @@ def test_a_file_is_written_by_the_report_and_read_in_python(study: Study, tmp_pa
     ("keys", "message"),
     [
         ("columns: [latency_p50]", "line.* latency_p50 is measured on a finished student"),
-        ("difference: 0", "greater than 0"),
+        ("difference: 0", "wanted a number above 0"),
         ("power: 1", "less than 1"),
         ("families: 3", "did you mean 'family'"),
     ],
