@@ -24,15 +24,16 @@ NOWHERE = Path("no") / "such" / "folder"
 DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  # 600 and 300 scenes of seed 0
 
 SMALL = ("demo", "demo-full", "methods", "moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors",
-         "moi-presets", "teacher-fit", "modern-bccd", "modern-coco-mini", "study-recipe", "study-schedule", "study-main", "study-rivals",
-         "study-teachers", "study-images", "study-bccd")  # fmt: skip
+         "moi-presets", "teacher-fit", "modern-bccd", "modern-coco-mini",
+         "study-recipe", "study-schedule", "study-main", "study-rivals", "study-teachers", "study-images", "study-bccd")  # fmt: skip
 WITHOUT_CARD = ("kitti", "voc", "bccd", "coco_mini", "scenes-180", "scenes-60")
 """Data sets whose card is the user's own."""
 SSD = ("icod-students", "icod-weight-temperature", "icod-layers", "icod-iou", "icod-tide")
 
 BASELINES_ALONE = ("study-recipe", "study-schedule")
-SEEDS = {"study-recipe": 1, **dict.fromkeys(("demo", "demo-full", "study-main", "study-rivals", "study-teachers", "study-images",
-         "study-bccd"), 5)}  # fmt: skip
+FIVE_SEEDS = ("demo", "demo-full", "study-main", "study-rivals", "study-teachers", "study-images", "study-bccd")
+SEEDS = {"study-recipe": 1, **dict.fromkeys(FIVE_SEEDS, 5)}
+"""{definition: number of its seeds}; the others have three."""
 # name: cells, distinct runs, teachers. Three seeds each: 3 x (rows), 3 x (different rows).
 COUNTS = {
     "demo": (5 * 4, 5 * 4, 1),
