@@ -48,8 +48,8 @@ def watch_command(
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)
     sweeps = _watched_sweeps(open_workspace(runs, None, Where.local, None).runs, definitions, filters)
-    # Into a file or a pipe, rich would write 80 columns. COLUMNS and LINES, which rich prefers to the terminal, stay what
-    # they were when a window changes.
+    # Into a file or a pipe, rich would write 80 columns. COLUMNS and LINES, which rich prefers to the terminal, do not
+    # change with a window.
     environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150, _environ=environ)
     write_page = _page_writer(page)

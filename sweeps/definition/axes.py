@@ -136,8 +136,8 @@ def _read_axis(name: str, given: Any, document: YamlDocument, methods: Mapping[s
         elif not label.strip() or not label.isprintable():
             errors.add(here, f"{label!r} cannot be a label; give the values names: {{name: value}}")
         elif isinstance(value, dict) and (set(value) & set(KEYS)):
-            errors.add(here, f"'{name}' is a key, so a value of this axis is a value of that key, given {_shown(value)}; "
-                       "an axis whose values set several keys has a name that is no key, e.g. model")  # fmt: skip
+            rule = f"'{name}' is a key, so a value of this axis is a value of that key, given {_shown(value)}"
+            errors.add(here, f"{rule}; an axis whose values set several keys has a name that is no key, e.g. model")
         else:
             check_value(name, value, here, document, methods)
             axis.values[label] = value
