@@ -14,7 +14,7 @@ from analysis.claims.sweep_cells import ClaimCell, SweepCells, missing_sweep
 from analysis.loading.schema import Study
 from analysis.spec.claim_sides import CellSide, Side, terms
 from analysis.spec.claims_spec import Claim, ClaimsSpec, Comparison, all_sides
-from analysis.spec.labels import label_of_value, with_sweep_labels
+from analysis.spec.labels import label_of_value, short_axis_label, with_sweep_labels
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.yaml.line_errors import KeyPath
 
@@ -105,6 +105,13 @@ class _Store:
             key = name if len(pairs) == 1 else f"{name}.{number}"
             yield self._line(name, key, path, claim, one, more, less)
 
+    def _shown(self, sweep: str, axis: str, label: str) -> str:
+        """The label as shown; a number has the name of its axis in front."""
+        shown = label_of_value(self.specs.get(sweep, self.spec), axis, label)
+        if not shown.replace(".", "", 1).isdecimal():
+            return shown
+        return f"{short_axis_label(self.study.sweeps.get(sweep, {}), axis)}={shown}"
+
     def _line(
         self, name: str, key: str, path: KeyPath, claim: Claim, one: Comparison, more: Side, less: Side
     ) -> ClaimLine:
@@ -118,8 +125,7 @@ class _Store:
         def named(cell: CellSide) -> dict[str, str]:
             sweep = cell.sweep or own
             labels = {**cell.labels, **{axis: label for axis, label in at.items() if axis not in cell.labels}}
-            shown = self.specs.get(sweep, self.spec)
-            found = {axis: label_of_value(shown, axis, label) for axis, label in labels.items()}
+            found = {axis: self._shown(sweep, axis, label) for axis, label in labels.items()}
             return {**found, "sweep": sweep} if len(names) > 1 else found
 
         if one.same and margin is None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from analysis.claims.claim_verdicts import VERDICTS, Verdict
 from analysis.claims.line_results import LineResult
 from analysis.loading.columns import quantity
-from analysis.stats.contrasts.contrast_tests import MOST_SEEDS, POWER, seeds_for_power
+from analysis.stats.contrasts.contrast_tests import MOST_SEEDS, POWER, ContrastTest, seeds_for_power
 from analysis.stats.permutation import ALPHA
 from analysis.tables.aggregate import FEW, FEW_NOTE, seed_progress
 from analysis.tables.differences import ENOUGH_FOR_VARIANCES
@@ -33,21 +33,19 @@ def line_notes(found: LineResult, family: int) -> Iterator[str]:
         elif samples.undefined:
             yield f"{cell.name}: {samples.undefined} finished seeds without a number ({samples.reason})"
     yield from found.estimate.notes
-    if found.verdict == "open":
-        yield _open(found, family)
+    if found.verdict == "open" and found.test is not None:  # without a test the cell has the reason
+        yield _open(found, found.test, family)
     margin, test = found.line.margin, found.test
     small = margin is not None and test is not None and -margin < test.low and test.high < margin
     if small and test is not None and test.significant and found.line.kind == "more":
         yield SMALL
 
 
-def _open(found: LineResult, family: int) -> str:
+def _open(found: LineResult, test: ContrastTest, family: int) -> str:
     """What would decide an open line."""
-    line, test, estimate = found.line, found.test, found.estimate
+    line, estimate = found.line, found.estimate
     assert estimate is not None
     unit = quantity(line.column).unit
-    if test is None:
-        return f"open: no test ({estimate.test.removeprefix('none: ')})"
     half = (test.high - test.low) / 2
     reach = f"the interval reaches {half:.3g} {unit}".strip() + " to each side"
     if line.margin is None:

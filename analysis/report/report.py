@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Item = TableSpec | ClaimsSpec | SeedsNeededSpec | FigureSpec
 Log = Callable[[str], None]
+WIDE_FIX = "; `wide: true` in a spec spans both columns"
 MOST_LINES = 12
 """Kinds of problems that are printed."""
 
@@ -88,9 +89,10 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
         log(line)
     if wide := [table.name for table in contents.tables if latex.too_wide(table)]:
         more = f" and {len(wide) - MOST_LINES} more" if len(wide) > MOST_LINES else ""
+        fix = "" if all(table.tex_wide for table in contents.tables if table.name in wide) else WIDE_FIX
         log(
             "wider in .tex than their place in a two-column paper, so scaled down there: "
-            f"{', '.join(wide[:MOST_LINES])}{more}; `wide: true` in a spec spans both columns"
+            f"{', '.join(wide[:MOST_LINES])}{more}{fix}"
         )
     for line in contents.split:
         log(line)
