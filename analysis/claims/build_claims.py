@@ -123,7 +123,8 @@ def _cells(found: LineResult) -> dict[str, Cell]:
             INTERVAL: Cell(kind="missing"),
             P: Cell(kind="missing"),
         }
-    name = f"{100 * test.level:.4g} % t, {'Holm' if test.significant else 'Bonferroni'} over {test.family} lines"
+    name = f"{100 * test.level:.4g} % t"
+    name += f", {'Holm' if test.significant else 'Bonferroni'} over {test.family} lines" * (test.family > 1)
     tested = {"test": f"{estimate.test}, Holm" if test.family > 1 else estimate.test, "family": test.family}
     tested |= {"p": test.p, "p_adjusted": test.p_adjusted, "significant": test.significant}
     return {

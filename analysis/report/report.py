@@ -58,7 +58,7 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
 
     specs = [read_spec(Path(given)) for given in request.specs]
     folder = OutputFolder(request.out, request.runs)
-    named = [name for spec in specs for name in _sweeps_named(spec, request.runs)]
+    named = [name for spec in specs or _default_claims(request) for name in _sweeps_named(spec, request.runs)]
     study = read_study(
         request.runs, tuple(dict.fromkeys([*request.sweeps, *named])) if request.sweeps else (), request.cache
     )
@@ -103,6 +103,12 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
     counts = f"{_plural(len(contents.tables), 'table')} and {_plural(len(contents.figures), 'figure')}"
     log(f"{counts}: {request.out / 'report.html'}")
     return contents
+
+
+def _default_claims(request: ReportRequest) -> list[ClaimsSpec]:
+    """The shipped claims of the named sweeps, which may compare cells of others too."""
+    shipped = defaults.shipped_reports() if request.sweeps else []
+    return [item for item in shipped if isinstance(item, ClaimsSpec) and item.sweep in request.sweeps]
 
 
 def _sweeps_named(spec: Item, runs: Path) -> list[str]:

@@ -410,7 +410,15 @@ TARGETS: dict[str, Target] = {
         _train_spec, ("c2d.specs.resolve_spec", "c2d.specs.method_schema", "c2d.specs.schedule", *_YAML)
     ),
     "report_spec": Target(
-        _report_spec, ("analysis.report.report_spec", "analysis.spec.table_spec", *_YAML), ("analysis/reports/*.yaml",)
+        _report_spec,
+        (
+            "analysis.report.report_spec",
+            "analysis.spec.table_spec",
+            "analysis.spec.claims_spec",
+            "analysis.spec.claim_sides",
+            *_YAML,
+        ),
+        ("analysis/reports/*.yaml",),
     ),
     "truth": Target(
         _truth,
