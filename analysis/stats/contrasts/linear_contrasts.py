@@ -169,8 +169,8 @@ def _variance(
     notes = pool.notes_on(factors)
     if pool.variance <= (SAME * scale) ** 2:
         return None, "none: no spread", notes
-    if more := [note for cell in factors if (note := pool.note_on_variance(cell))]:
-        return _alone(n, alone, (*notes, *more))
+    if varying := [note for cell in factors if (note := pool.note_on_variance(cell))]:
+        return _alone(n, alone, (*notes, *varying))
     squares = math.fsum(factor**2 for factor in factors.values())
     missing = "" if pool.design.present.all() else " (some missing)"
     seeds = int(pool.design.present.any(axis=0).sum())
@@ -188,7 +188,8 @@ def _alone(n: int, variance: float, notes: Sequence[str]) -> tuple[VariancePart 
 
 def _unpaired(at: int, factors: Mapping[str, float], values: Mapping[str, Seeds]) -> ContrastEstimate:
     """Means over all seeds of each cell, whose variances are its own."""
-    value, parts, used = 0.0, [], {}
+    value, parts = 0.0, list[VariancePart]()
+    used: dict[tuple[int, str, int], float] = {}
     for cell, factor in factors.items():
         x = np.array(list(values[cell].values()))
         value += factor * float(x.mean())

@@ -1,6 +1,6 @@
 """Simulate files of claims: false verdicts, coverage, power. Part of `make simulate`, for docs/results/statistics.md.
 
-    python -m tests.analysis.stats.contrasts.simulate_claims --repeats 1000
+    python -m tests.analysis.stats.contrasts.simulate_claims --repeats 400
 
 A file has two students with four cells each (a baseline and three methods, n seeds) and seven lines: every method
 against its baseline, and the gain of the last method in one student against that in the other.
@@ -145,7 +145,7 @@ def chance(rate: float, repeats: int) -> float:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=400)
     clock = time.process_time()
     for line in lines(parser.parse_args().repeats):
         print(line, flush=True)
