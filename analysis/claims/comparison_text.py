@@ -24,7 +24,8 @@ def _text(side: Side, named: Named, above: set[tuple[str, str]], outer: bool = F
     """A side without the labels that are written above it."""
     if isinstance(side, CellSide):
         own = [pair for pair in named(side).items() if pair not in above]
-        return "/".join(label for _, label in own) or "/".join(named(side).values()) or "all"
+        text = "/".join(label for _, label in own) or "/".join(named(side).values()) or "all"
+        return f"({text})" if " + " in text or f" {MINUS} " in text else text
     of_cells = [named(cell) for _, cell in terms(side)]
     shared = {pair for pair in of_cells[0].items() if all(pair in one.items() for one in of_cells)}
     new = [label for axis, label in of_cells[0].items() if (axis, label) in shared - above]

@@ -66,6 +66,7 @@ def test_a_sentence_is_shown_or_contradicted_only_if_its_logic_says_so() -> None
          "(a − b, x) − (a − b, y)"),
         ({"m": "c", "s": "x"}, {"mean": [{"m": "a", "s": "x"}, {"m": "b", "s": "x"}]}, "c − mean(a, b), x"),
         ({"m": "a"}, {"m": "a"}, "a − a, a"),
+        ({"m": "a + b"}, {"m": "c"}, "(a + b) − c"),
     ],
 )  # fmt: skip
 def test_shared_labels_are_written_once(more: dict[str, object], less: dict[str, object], text: str) -> None:
