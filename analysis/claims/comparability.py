@@ -114,10 +114,8 @@ class _Check:
     def _pairs(self, line: ClaimLine) -> Iterator[tuple[ClaimCell, ClaimCell]]:
         """(first trained cell of a component, another of it)."""
         for component in line.components:
-            first, *others = self._trained(component.cells) or [None]
-            for cell in others:
-                if first is not None and cell is not None:
-                    yield first, cell
+            trained = self._trained(component.cells)
+            yield from ((trained[0], cell) for cell in trained[1:])
 
     def _unequal(self, cell: ClaimCell, other: ClaimCell) -> Iterator[tuple[str, str, str, str]]:
         apart = {
