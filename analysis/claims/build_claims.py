@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from analysis.claims.claim_errors import ClaimErrors
 from analysis.claims.claim_lines import claim_lines
@@ -15,7 +16,7 @@ from analysis.loading.schema import Study
 from analysis.spec.claims_spec import ClaimsSpec
 from analysis.spec.labels import label_of_column, math_of
 from analysis.tables import notes
-from analysis.tables.table import Cell, Column, Row, Table
+from analysis.tables.table import Cell, CellKind, Column, Row, Table
 from c2d.markup.composed_text import math_labels
 from c2d.markup.label_text import plain_label
 
@@ -108,14 +109,18 @@ def _cells(found: LineResult) -> dict[str, Cell]:
     if estimate is None:
         missing = Cell(kind="missing", n_planned=found.n_planned, reason=f"not run: {found.missing}")
         return {DIFFERENCE: missing, INTERVAL: Cell(kind="missing"), P: Cell(kind="missing")}
-    behind = {
+    behind: dict[str, Any] = {
         "runs": tuple(one.run for one in found.runs),
         "files": tuple(one.file for one in found.runs),
         "quantity": found.line.column,
         "factors": tuple(one.factor for one in found.runs),
     }
-    kind = "value" if estimate.value is not None else "missing"
-    difference = {"value": estimate.value, "n": estimate.n, "n_planned": max(found.n_planned, estimate.n)}
+    kind: CellKind = "value" if estimate.value is not None else "missing"
+    difference: dict[str, Any] = {
+        "value": estimate.value,
+        "n": estimate.n,
+        "n_planned": max(found.n_planned, estimate.n),
+    }
     if test is None:
         reason = "" if estimate.value is not None else estimate.test
         return {
@@ -125,7 +130,10 @@ def _cells(found: LineResult) -> dict[str, Cell]:
         }
     name = f"{100 * test.level:.4g} % t"
     name += f", {'Holm' if test.significant else 'Bonferroni'} over {test.family} lines" * (test.family > 1)
-    tested = {"test": f"{estimate.test}, Holm" if test.family > 1 else estimate.test, "family": test.family}
+    tested: dict[str, Any] = {
+        "test": f"{estimate.test}, Holm" if test.family > 1 else estimate.test,
+        "family": test.family,
+    }
     tested |= {"p": test.p, "p_adjusted": test.p_adjusted, "significant": test.significant}
     return {
         DIFFERENCE: Cell(**difference, low=test.low, high=test.high, interval=name, **tested, **behind),
