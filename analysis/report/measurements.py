@@ -9,13 +9,14 @@ from analysis.loading.latency_conditions import condition_sets
 from analysis.loading.schema import Study
 from analysis.report.file_names import name_of_labels
 from analysis.spec.report_item import FigureSpec, SeriesFigureSpec
+from analysis.spec.seeds_needed_spec import SeedsNeededSpec
 from analysis.spec.table_spec import TableSpec
 from analysis.tables.groups import groups
 
 
 def one_per_measurement(
-    study: Study, spec: TableSpec | FigureSpec, sweep: str
-) -> Iterator[tuple[TableSpec | FigureSpec, str]]:
+    study: Study, spec: TableSpec | SeedsNeededSpec | FigureSpec, sweep: str
+) -> Iterator[tuple[TableSpec | SeedsNeededSpec | FigureSpec, str]]:
     """Yield the spec once, or once for each kind of measurement that its runs have.
 
     Yields:
@@ -25,7 +26,11 @@ def one_per_measurement(
         InputError: unknown conditions, axes or labels in the spec.
     """
     conditions = getattr(spec, "latency", None)
-    if conditions is None or not any(quantity(key).depends_on_device for key in _keys(spec)):
+    if (
+        isinstance(spec, SeedsNeededSpec)
+        or conditions is None
+        or not any(quantity(key).depends_on_device for key in _keys(spec))
+    ):
         yield spec, ""
         return
     axes = spec.rows if isinstance(spec, TableSpec) else {axis: [] for axis in _series(spec)}
