@@ -11,7 +11,10 @@ import typer
 
 from analysis.commands.extra_packages import check_extra
 
-Runs = Annotated[Path | None, typer.Option("--runs", help="the store of all runs (default: C2D_RUNS, else ./runs)")]
+Runs = Annotated[
+    Path | None,
+    typer.Option("--runs", help="the store of all runs, or an archive of it (default: C2D_RUNS, else ./runs)"),
+]
 
 
 def report(
@@ -73,4 +76,6 @@ def explain(
 
 
 def _store(runs: Path | None) -> Path:
-    return Path(runs or os.environ.get("C2D_RUNS") or "runs")
+    from c2d.core.store_folder import named_store
+
+    return named_store(runs)

@@ -31,6 +31,7 @@ LOOKED_FOR = {"IPython", "huggingface_hub", "markupsafe", "mlflow", "tensorboard
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.core": ("c2d.core.process",),
     "c2d.core.process": (),
+    "c2d.core.archives": ("c2d.core",),
     "c2d.core.curves": ("c2d.core",),
     "c2d.core.download": ("c2d.core",),
     "c2d.core.yaml": ("c2d.core",),
@@ -50,7 +51,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.data.cvat": ("c2d.core", "c2d.data", "c2d.data.conversion", "c2d.data.decoding"),
     "c2d.data.voc": ("c2d.core", "c2d.data", "c2d.data.decoding", "c2d.data.conversion"),
     "c2d.data.fetch": (
-        "c2d.core", "c2d.core.download", "c2d.data", "c2d.data.coco", "c2d.data.kitti", "c2d.data.voc",
+        "c2d.core", "c2d.core.archives", "c2d.core.download", "c2d.data", "c2d.data.coco", "c2d.data.kitti",
+        "c2d.data.voc",
     ),
     "c2d.data.imagenet": ("c2d.core", "c2d.data", "c2d.data.decoding", "c2d.data.conversion"),
     "c2d.tracking": ("c2d.core", "c2d.core.curves"),
@@ -154,7 +156,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sweeps.node",
         "sweeps.launchers", "sweeps.notification", "sweeps.checks",
     ),
-    "sweeps.archive": ("c2d.core", "c2d.specs", "sweeps.launchers"),
+    "sweeps.archive": ("c2d.core", "c2d.core.archives", "c2d.core.curves", "c2d.specs", "sweeps.launchers"),
     "sweeps.reproduce": (
         "c2d.core", "c2d.data", "sweeps.definition", "sweeps.launchers", "sweeps.actions",
     ),
@@ -178,7 +180,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "analysis.stats": ("c2d.core", "c2d.metrics", "c2d.metrics.resampling"),
     "analysis.stats.contrasts": ("c2d.core", "c2d.metrics", "analysis.stats"),
     "analysis.stats.power": ("analysis.stats",),
-    "analysis.loading": ("c2d.core", "c2d.metrics", "c2d.metrics.protocols", "analysis.stats"),
+    "analysis.loading": (
+        "c2d.core", "c2d.core.archives", "c2d.core.curves", "c2d.metrics", "c2d.metrics.protocols", "analysis.stats",
+    ),
     "analysis.spec": ("c2d.core", "c2d.markup", "analysis.loading"),
     "analysis.tables": (
         "c2d.core", "c2d.core.yaml", "c2d.markup", "c2d.metrics", "c2d.metrics.resampling", "analysis.loading",
@@ -202,8 +206,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "analysis.tables.seeds_needed", "analysis.claims", "analysis.formats", "analysis.plots", "analysis.page",
     ),
     "analysis.comparison": (
-        "c2d.core", "c2d.metrics", "c2d.metrics.resampling", "c2d.metrics.scoring", "analysis.loading",
-        "analysis.stats", "analysis.formats",
+        "c2d.core", "c2d.core.archives", "c2d.metrics", "c2d.metrics.resampling", "c2d.metrics.scoring",
+        "analysis.loading", "analysis.stats", "analysis.formats",
     ),
     "analysis.api": (
         "c2d.core", "analysis.loading", "analysis.spec", "analysis.tables", "analysis.tables.seeds_needed",

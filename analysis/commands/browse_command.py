@@ -45,7 +45,7 @@ def browse(
 
     from analysis.commands.extra_packages import check_extra
     from c2d.core.errors import InputError
-    from c2d.core.store_folder import runs_folder
+    from c2d.core.store_folder import named_store
 
     check_extra("pages of errors")
     if data and not data.is_dir():
@@ -55,7 +55,7 @@ def browse(
     from analysis.browse.browse_page import BrowseRequest, write_browse_page
 
     request = BrowseRequest(
-        tuple(runs), runs_folder(store), targets, out, image_folder, data, images, max_mib, side, min_score, iou,
+        tuple(runs), named_store(store), targets, out, image_folder, data, images, max_mib, side, min_score, iou,
         teacher, device,
     )  # fmt: skip
     page = write_browse_page(request, lambda line: print(line, flush=True))

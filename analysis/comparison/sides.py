@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.loading.cache import cache_folder
 from analysis.loading.derived_cache import evaluation_mismatch
 from analysis.stats.bootstrap import full_set_values, same_truth
+from c2d.core.archives.unpacked_store import unpacked_store
 from c2d.core.errors import InputError
 from c2d.core.json_values import number, optional, read_object, required, text
 from c2d.core.regular_file import FormatError, Problem
 from c2d.core.run_folder import RunFolder
-from c2d.core.store_folder import RunStore, find_run, is_run_id, runs_folder
+from c2d.core.store_folder import RunStore, find_run, is_run_id, named_store
 from c2d.metrics.coco_data import CocoData
 from c2d.metrics.coco_json import read_detections, read_file_names, read_targets
 from c2d.metrics.resampling.resampled_ap import Curves
@@ -130,8 +132,13 @@ def _is_file(given: Path | str) -> bool:
     return False
 
 
+def _store(runs: Path | str | None) -> Path:
+    """Return the store, or the folder where an archive file in its place is unpacked."""
+    return unpacked_store(named_store(runs), cache_folder())
+
+
 def _run(given: Path | str, runs: Path | str | None) -> _Run:
-    folder = find_run(str(given), runs_folder(runs))
+    folder = find_run(str(given), _store(runs))
     try:
         spec, result = _object(folder.spec), _object(folder.result) if folder.result.is_file() else None
         kind = text(required(spec, "kind"), "kind")

@@ -20,6 +20,7 @@ from analysis.loading.flatten import Values
 from analysis.loading.run_row import RunRow
 from analysis.loading.schema import AXIS, Study
 from c2d.core import regular_file, run_folder, store_folder
+from c2d.core.archives.unpacked_store import unpacked_store
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.regular_file import Problem
 from c2d.core.sweep_manifest import manifest_axes, manifest_runs, read_manifest, sweep_names
@@ -36,18 +37,18 @@ def read_study(runs: Path, sweeps: Sequence[str] = (), cache: Path | None = None
     """Read some sweeps of a store, or all of them and the single runs.
 
     Args:
-        runs: the store.
+        runs: the store, an exported folder, or an archive file, which is unpacked in the cache.
         sweeps: names; none: all sweeps of the store by name, then the runs that no sweep planned, by id.
         cache: folder of the warm cache; $C2D_CACHE or ~/.cache/c2d where it is None. One in the store is not used.
         now: time in seconds since the epoch against which the age of a heartbeat is measured; None takes the clock's.
 
     Raises:
-        InputError: no such store, or a sweep that was never submitted to it. A damaged file in the store becomes a
-            Problem, and everything else is read.
+        InputError: no such store, a damaged archive, or a sweep that was never submitted to it. A damaged file in the
+            store becomes a Problem, and everything else is read.
     """
-    runs = Path(runs)
+    given, place = Path(runs), cache_folder(cache)
+    runs = unpacked_store(given, place)
     found = _entries(runs)
-    place = cache_folder(cache)
     problems = list(found.problems)
     if place is not None and is_inside(place, runs):
         problems.append(Problem(place, "lies in the store, which holds runs only; read without a cache"))
@@ -69,7 +70,8 @@ def read_study(runs: Path, sweeps: Sequence[str] = (), cache: Path | None = None
     remembered.keep_only(found.runs)
     remembered.save()
     axes = dict.fromkeys([*(axis for record in records.values() for axis in manifest_axes(record)), *SINGLE_AXES])
-    return Study(runs, to_frame(rows, axes), records, problems + store.problems(), cache)
+    frame, archive = to_frame(rows, axes), None if given == runs else given
+    return Study(runs, frame, records, problems + store.problems(), cache, given=archive)
 
 
 def frame_columns(axes: Iterable[str] = ()) -> list[str]:
@@ -176,8 +178,7 @@ class _Store:
 
 def _entries(runs: Path) -> store_folder.StoreListing:
     if not os.path.isdir(runs):
-        what = "is a file" if runs.exists() else "does not exist"
-        raise InputError(f"the store {runs} {what}; give the folder that holds the run folders with --runs")
+        raise InputError(f"the store {runs} does not exist; give the folder that holds the run folders with --runs")
     if (runs / run_folder.SPEC_FILE).exists():
         store_of = os.path.dirname(os.path.realpath(runs))
         raise InputError(f"{runs} is a run, not a store; give the folder that holds it, {store_of}")

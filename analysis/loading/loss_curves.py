@@ -12,12 +12,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from c2d.core.curves.event_file import THINNED
 from c2d.core.regular_file import FormatError, read_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
 
 VALIDATED = ("AP", "AP50", "AP75")
+LONGEST_MARK = 500
+"""Bytes of the first line, which tells what an export left out."""
 AT_ONCE = 1000
 """Lines read together: enough for speed, few enough that one bad line costs little."""
 
@@ -41,6 +44,19 @@ def read_validation(path: Path) -> pd.DataFrame:
     Rows are those of `read_metrics`.
     """
     return _frame(*_events(path, "val", VALIDATED.__contains__), VALIDATED)
+
+
+def read_thinned(path: Path) -> tuple[int, int] | None:
+    """Return (kept, recorded) train events of a file that an export thinned; None of any other file."""
+    try:
+        with path.open("rb") as stream:
+            event = _value(stream.readline(LONGEST_MARK))
+    except OSError:
+        return None
+    if not isinstance(event, dict) or event.get("event") != THINNED:
+        return None
+    kept, recorded = event.get("kept"), event.get("of")
+    return (kept, recorded) if type(kept) is int and type(recorded) is int else None
 
 
 def _events(

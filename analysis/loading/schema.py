@@ -41,6 +41,7 @@ class Study:
         problems: files that were skipped, and why.
         cache: folder of the warm cache; None for the usual one.
         stores: {run: its store} of runs that lie in another store than `runs`.
+        given: the archive file that is unpacked in `runs`; None where the store itself was given.
     """
 
     runs: Path
@@ -49,6 +50,12 @@ class Study:
     problems: list[Problem] = field(default_factory=list)
     cache: Path | None = None
     stores: Mapping[str, Path] = field(default_factory=dict)
+    given: Path | None = None
+
+    @property
+    def shown_store(self) -> Path:
+        """What a person named as the store, for texts."""
+        return self.given or self.runs
 
     def folder(self, run: str) -> Path:
         """Return the folder of a run."""

@@ -101,6 +101,7 @@ def _row(study: Study, row: Row, events: Mapping[int, pd.DataFrame], points: int
     notes = [
         f"{row.name}: no run is finished; shown are those that have begun." if events and not row.done else "",
         f"{row.name}: {skipped} damaged lines left out." if skipped else "",
+        _thinned_note(study, row),
         problem_note([problem for problem in study.problems if problem.path.name == METRICS_FILE], row.run_of.values()),
     ]
     head = {**same, **behind, "part": "row", "term": "", "iteration": 0, "window": 1,
@@ -117,6 +118,15 @@ def _row(study: Study, row: Row, events: Mapping[int, pd.DataFrame], points: int
         frame.loc[0, ["seeds", "runs", "missing"]] = [behind["seeds"], behind["runs"], behind["missing"]]
         parts.append(frame)
     return pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS))
+
+
+def _thinned_note(study: Study, row: Row) -> str:
+    """Return which part of the recorded steps an export kept; "" where it kept all."""
+    from analysis.loading.loss_curves import read_thinned
+
+    found = [read_thinned(study.folder(run) / METRICS_FILE) for run in (row.done or row.run_of).values()]
+    kept, recorded = min((one for one in found if one), default=(0, 0))
+    return f"{row.name}: curves thinned by an export, {kept} of {recorded} recorded steps." if recorded else ""
 
 
 def split_losses(columns: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -102,7 +102,7 @@ def groups(
     known = _known(study, sweep, frame)
     if not known:
         names = abbreviate(study.sweeps) or "it has none"
-        raise InputError(f"{_named(sweep)}: no cells in {study.runs}; report a sweep of this store ({names})")
+        raise InputError(f"{_named(sweep)}: no cells in {study.shown_store}; report a sweep of this store ({names})")
     for axis, wanted in [*axes.items(), *(where or {}).items(), *(labels or {}).items()]:
         if axis not in known:
             raise unknown_name(f"axis of {_named(sweep)}", axis, known)
@@ -162,7 +162,7 @@ def _cells(study: Study, sweep: str) -> pd.DataFrame:
     frame = study.frame
     if sweep and sweep not in study.sweeps:
         raise unknown_name(
-            f"sweep in {study.runs}/sweeps", sweep, study.sweeps, "submit it first, or name another store"
+            f"sweep in {study.shown_store}/sweeps", sweep, study.sweeps, "submit it first, or name another store"
         )
     role = "single" if not sweep else "student"
     return frame[(frame["sweep"] == sweep) & (frame["role"] == role)]

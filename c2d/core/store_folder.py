@@ -25,7 +25,22 @@ SHOWN = 20
 
 
 def runs_folder(runs: Path | str | None) -> Path:
-    """Return the folder of all runs: `--runs`, else C2D_RUNS, else ./runs."""
+    """Return the folder of all runs: `--runs`, else C2D_RUNS, else ./runs.
+
+    Raises:
+        InputError: it is a file, such as an archive.
+    """
+    folder = named_store(runs)
+    if folder.is_file():
+        raise InputError(
+            f"{folder} is a file, and this command needs a store; import an archive: c2d runs import {folder} --runs "
+            "STORE (`c2d report`, `explain`, `compare` and `browse` read it as it is)"
+        )
+    return folder
+
+
+def named_store(runs: Path | str | None) -> Path:
+    """Return what `--runs`, else C2D_RUNS names, else ./runs: a store, or for commands that only read an archive."""
     return Path(runs or os.environ.get("C2D_RUNS") or "runs")
 
 

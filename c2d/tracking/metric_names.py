@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeGuard
 
+from c2d.core.curves.event_file import THINNED
 from c2d.tracking.tracker import Point
 
 NOT_A_METRIC = ("event", "iteration", "time")
@@ -51,7 +52,7 @@ def points_of(events: Iterable[Mapping[str, Any]], time_s: float) -> Iterator[Po
         time_s: of a first event without a time, seconds since the epoch.
     """
     for event in events:
-        if not is_number(event.get("iteration")):
+        if not is_number(event.get("iteration")) or event.get("event") == THINNED:
             continue
         time_s = float(event["time"]) if is_number(event.get("time")) else time_s
         kind = str(event.get("event", "train"))

@@ -12,7 +12,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from c2d.core.archives.archive_file import SUFFIX, is_archive_path
+from c2d.core.archives.archive_index import (
+    DETECTION_FILES,
+    WEIGHT_FILES,
+    ArchiveIndex,
+    copy_file,
+    entry_of,
+    read_index,
+    run_files,
+)
+from c2d.core.archives.result_differences import differences_text, result_differences
+from c2d.core.archives.unpack_archive import unpack_archive
 from c2d.core.disk import disk_error, make_draft_folder, temporary_path
 from c2d.core.errors import InputError
 from c2d.core.regular_file import Problem, file_state
@@ -21,16 +34,6 @@ from c2d.core.run_state import remove_abandoned
 from c2d.core.store_folder import TARGETS, RunStore, list_store
 from c2d.core.sweep_manifest import read_manifest, sweep_names, write_manifest
 from c2d.specs.spec import parse_spec
-from sweeps.archive.archive_index import (
-    DETECTION_FILES,
-    WEIGHT_FILES,
-    ArchiveIndex,
-    copy_file,
-    entry_of,
-    read_index,
-    run_differences,
-    run_files,
-)
 
 LEFT_OUT_FILES = (*DETECTION_FILES, *WEIGHT_FILES)
 """What a run of an earlier import may lack: an archive can be without them."""
@@ -61,26 +64,41 @@ class Import:
 
 
 def import_runs(source: Path, runs: Path) -> Import:
-    """Add the finished runs of a folder to a store.
+    """Add the finished runs of an archive to a store.
 
     Args:
-        source: an exported folder, or another store.
+        source: an exported folder, an archive file, or another store.
         runs: the store; it is made if it is missing.
 
     Raises:
-        InputError: `source` holds no run, or is the store itself; its index is damaged.
+        InputError: `source` holds no run, or is the store itself; the archive or its index is damaged.
+        DiskError: an archive file cannot be unpacked.
     """
-    if not source.is_dir():
-        raise InputError(f"no folder {source}; give a folder that `c2d runs export` wrote, or another store")
     if runs.exists() and not runs.is_dir():
         raise InputError(f"{runs} is no folder; name the store with --runs")
+    if is_archive_path(source) and not source.is_dir():
+        with TemporaryDirectory(prefix="c2d-archive-") as place:
+            try:
+                unpack_archive(source, Path(place))
+            except OSError as error:
+                raise disk_error(Path(place), error, "name another folder with TMPDIR") from error
+            return _import_folder(Path(place), runs, source)
+    if not source.is_dir():
+        raise InputError(
+            f"no folder {source}; give a folder or a file NAME{SUFFIX} that `c2d runs export` wrote, or another store"
+        )
+    return _import_folder(source, runs, source)
+
+
+def _import_folder(source: Path, runs: Path, given: Path) -> Import:
+    """Add the finished runs of a folder, which a person gave as `given`."""
     if runs.exists() and os.path.samefile(source, runs):
-        raise InputError(f"{source} is the store itself; give another folder")
+        raise InputError(f"{given} is the store itself; give another folder")
     index = read_index(source)
     listing = list_store(source)
     names = [name for name in listing.runs if file_state(source / name / "spec.json") is not None]
     if not names:
-        raise InputError(f"{source} holds no run; give a folder that `c2d runs export` wrote, or another store")
+        raise InputError(f"{given} holds no run; give a folder that `c2d runs export` wrote, or another store")
     done = Import(refused=[f"{problem.path}: {problem.message}" for problem in listing.problems])
     for name in sorted({*(index.runs if index else ())} - {*names}):
         done.refused.append(f"{name}: ARCHIVE.json names it and its folder is missing; export it again")
@@ -121,14 +139,27 @@ def _import_run(there: RunFolder, here: RunFolder, index: ArchiveIndex | None, d
     elif parse_spec(read_json(here.spec), str(here.spec)).canonical() != spec.canonical():
         done.conflicts.append(f"{here.id}: another spec.json here; one of the two stores was changed by hand")
     elif differ := run_differences(here, there):
-        more = f"; and {len(differ) - 3} more" if len(differ) > 3 else ""
         done.conflicts.append(
-            f"{here.id}: {'; '.join(differ[:3])}{more}; the store's is kept (to take the other, remove {here.path})"
+            f"{here.id}: {differences_text(differ)}; the store's is kept (to take the other, remove {here.path})"
         )
     else:
         done.equal.append(here.id)
         if count := _complete(there, here):
             done.completed[here.id] = count
+
+
+def run_differences(here: RunFolder, there: RunFolder) -> list[str]:
+    """Return how the findings of two finished runs of one id differ; empty if they agree.
+
+    Times, machines and paths may differ: the numbers, the detections and the weights may not. A file that one of them
+    does not have (an archive without weights) is not compared.
+    """
+    differ = result_differences(read_json(here.result), read_json(there.result))
+    for name in LEFT_OUT_FILES:
+        paths = [run.path / name for run in (here, there)]
+        if all(isinstance(file_state(path), tuple) for path in paths) and entry_of(paths[0]) != entry_of(paths[1]):
+            differ.append(f"{name} has another content")
+    return differ
 
 
 def _passes_a_link(folder: Path, name: str) -> bool:

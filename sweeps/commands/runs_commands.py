@@ -1,4 +1,4 @@
-"""`c2d runs export|import`: finished runs as one folder for others, and such folders into a store."""
+"""`c2d runs export|import`: finished runs as one folder or file for others, and such archives into a store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from sweeps.commands.command_options import RunsOption, print_line
 
 app = typer.Typer(
-    help="Export finished runs as one folder that `c2d report --runs` reads anywhere, and import such folders.",
+    help="Export finished runs as one folder or file, which `c2d report --runs` reads anywhere, and import it.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -20,7 +20,7 @@ app = typer.Typer(
 
 @app.command("export")
 def export_command(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="new folder")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR|NAME.tar.xz", help="new folder, or one new file")],
     run_ids: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN]...", help="run ids, or their beginnings")
     ] = None,
@@ -30,16 +30,28 @@ def export_command(
     runs: RunsOption = None,
     weights: Annotated[bool, typer.Option("--weights/--no-weights", help="student.pth and classifier.pth")] = True,
     detections: Annotated[bool, typer.Option("--detections/--no-detections", help="detections.json.gz")] = True,
+    places: Annotated[
+        bool,
+        typer.Option("--places/--no-places", help="names of folders, hosts, users; without: $RUNS, $DATA, host-1, ..."),
+    ] = True,
+    curve_points: Annotated[
+        int | None,
+        typer.Option("--curve-points", metavar="N", help="most train steps of a run's curves (default: all)"),
+    ] = None,
 ) -> None:
-    """Copy finished runs and their teachers into a new folder, with sha256 of every file. Exit 1: some are missing."""
+    """Copy finished runs and teachers into a new folder or file, with sha256 of each file. Exit 1: some are missing."""
     from c2d.core.store_folder import runs_folder
     from sweeps.archive.export_runs import ExportRequest, export_runs
 
-    request = ExportRequest(runs_folder(runs), out, run_ids or (), sweeps or (), weights, detections)
+    request = ExportRequest(
+        runs_folder(runs), out, run_ids or (), sweeps or (), weights, detections, places, curve_points
+    )
     index = export_runs(request, print_line)
     size_mb = sum(entry.bytes for entry in index.files.values()) / 1e6
     teachers = sum(role == "teacher" for role in index.runs.values())
-    print(f"{out}: {len(index.runs)} runs ({teachers} of them teachers), {len(index.files)} files, {size_mb:.1f} MB")
+    files = f"{len(index.files)} files, {size_mb:.1f} MB"
+    files += f", {out.stat().st_size / 1e6:.2f} MB as one file" if out.is_file() else ""
+    print(f"{out}: {len(index.runs)} runs ({teachers} of them teachers), {files}")
     print(f"read it: c2d report --runs {out} --out REPORT; add it to a store: c2d runs import {out} --runs STORE")
     if index.missing:
         raise typer.Exit(1)
@@ -47,7 +59,9 @@ def export_command(
 
 @app.command("import")
 def import_command(
-    sources: Annotated[list[Path], typer.Argument(metavar="DIR...", help="exported folders, or other stores")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="DIR|FILE...", help="exported folders or files, or other stores")
+    ],
     runs: RunsOption = None,
 ) -> None:
     """Add finished runs to a store; what it has stays. Exit 1: a conflict or a run that cannot be used, each named."""

@@ -11,6 +11,9 @@ from c2d.core.disk import disk_error
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_text
 
+THINNED = "thinned"
+"""Event of an export that left train events out: `kept` of them are there, of `of`; `iteration` is their last."""
+
 
 def append_event(path: Path, event: dict[str, Any]) -> None:
     """Append one event.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import lzma
 import os
-import re
 import shutil
 import stat
 import struct
@@ -20,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from c2d.core.archives.member_names import is_inside_name
 from c2d.core.disk import DiskError
 from c2d.core.download.remote_file import PrintLine, size_text
 from c2d.core.errors import RunError, first_line, unknown_name
@@ -29,7 +29,6 @@ CHUNK = 2**20
 WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 LINES_EVERY = 20_000
 """Files between two lines about progress."""
-_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 class Member(NamedTuple):
@@ -156,8 +155,7 @@ def _tar_member(archive: Path, opened: tarfile.TarFile, info: tarfile.TarInfo) -
 
 def _checked_name(archive: Path, name: str) -> str:
     clean = name.removeprefix("./")
-    parts = clean.split("/")
-    if not clean.isprintable() or "\\" in clean or _DRIVE.match(clean) or {"", ".", ".."} & set(parts):
+    if not is_inside_name(clean):
         raise _refused(archive, name, "its name leads out of the folder")
     return clean
 

@@ -14,10 +14,10 @@ import pytest
 
 from analysis.loading.load import read_study
 from c2d.cli.main import main
+from c2d.core.archives.archive_index import INDEX_FILE, is_run_file
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json, read_json
 from c2d.evaluation.evaluate_run import evaluate_run
-from sweeps.archive.archive_index import INDEX_FILE, is_run_file
 from sweeps.archive.export_runs import ExportRequest, export_runs
 from sweeps.archive.import_runs import import_runs
 

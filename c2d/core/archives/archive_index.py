@@ -1,4 +1,4 @@
-"""ARCHIVE.json: what an exported folder holds, with size and sha256 of every file; and which files of a run it has."""
+"""ARCHIVE.json: what an archive holds, with size and sha256 of every file; and which files of a run it has."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from c2d.core.archives.member_names import is_inside_name
 from c2d.core.errors import InputError
-from c2d.core.json_values import items, read_object, required, text, type_name, whole
-from c2d.core.regular_file import FormatError, Problem, error_text, file_state, is_file
-from c2d.core.run_folder import LATENCY_FOLDER, RunFolder, atomic_write_json, read_json
-from c2d.core.store_folder import is_run_id
+from c2d.core.json_values import MAX_BYTES, check_format, items, parse_json, required, text, type_name, whole
+from c2d.core.regular_file import FormatError, Problem, error_text, file_state, is_file, read_bytes
+from c2d.core.run_folder import LATENCY_FOLDER, RunFolder, atomic_write_json
+from c2d.core.store_folder import STUDENTS, SWEEPS, TARGETS, is_run_id
 
-INDEX_FILE = "ARCHIVE.json"
+INDEX_FILE, README_FILE = "ARCHIVE.json", "README.txt"
 FORMAT = 1
 RECORD_FILES = ("spec.json", "status.json", "env.json", "result.json", "metrics.jsonl", "attempts.jsonl")
 """Question, state, code and machine, numbers, curves, and the attempts that failed."""
@@ -27,9 +28,8 @@ WEIGHT_FILES = ("student.pth", "classifier.pth")
 SYNTHESIS_FILES = ("card.json", "annotations/train.json", "sheet.png", "diagnostics.html")
 """Of a run that made images; the images themselves are left out."""
 RUN_FILES = (*RECORD_FILES, *CONFIG_FILES, *DETECTION_FILES, *WEIGHT_FILES, *SYNTHESIS_FILES)
-NUMBER_TABLES = ("AP_per_iou", "per_class", "tide", "protocols", "calibration")
-"""Keys of result.json with tables of numbers."""
-_PART_BYTES = 2**20
+PART_BYTES = 2**20
+EXPORT_AGAIN = "export the runs again, or update c2d if a newer one exported them"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ArchiveIndex:
 
     Attributes:
         made_by: version of c2d.
-        made: time (UTC, ISO 8601).
+        made: time of the newest run (UTC, ISO 8601): the same runs make the same archive.
         sweeps: names of the sweeps in it.
         runs: {run id: role}, `student` or `teacher`.
         missing: {run id: state} of planned runs that were not finished.
@@ -81,21 +81,30 @@ def read_index(folder: Path) -> ArchiveIndex | None:
     path = folder / INDEX_FILE
     if not os.path.lexists(path):
         return None
-    value = read_object(path)
-    if isinstance(value, Problem):
-        raise InputError(f"{path} {value.message}; export the runs again, or update c2d if a newer one exported them")
     try:
-        return ArchiveIndex(
-            text(required(value, "made_by"), "made_by"),
-            text(required(value, "made"), "made"),
-            _texts(value, "sweeps"),
-            _table(value, "runs"),
-            _table(value, "missing"),
-            _texts(value, "left_out"),
-            {_checked_path(name): _checked_entry(entry, name) for name, entry in _object(value, "files").items()},
-        )
+        return parse_index(read_bytes(path, most=MAX_BYTES))
     except FormatError as error:
-        raise InputError(f"{path}: {error}; export the runs again") from None
+        raise InputError(f"{path}: {error}; {EXPORT_AGAIN}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error_text(error)}; check its permissions") from None
+
+
+def parse_index(raw: bytes) -> ArchiveIndex:
+    """Return the index in the bytes of ARCHIVE.json.
+
+    Raises:
+        FormatError: it is damaged, or of a format that this version does not read.
+    """
+    value = check_format(parse_json(raw))
+    return ArchiveIndex(
+        text(required(value, "made_by"), "made_by"),
+        text(required(value, "made"), "made"),
+        _texts(value, "sweeps"),
+        _table(value, "runs"),
+        _table(value, "missing"),
+        _texts(value, "left_out"),
+        {_checked_path(name): _checked_entry(entry, name) for name, entry in _object(value, "files").items()},
+    )
 
 
 def _object(value: dict[str, Any], key: str) -> dict[str, Any]:
@@ -119,8 +128,7 @@ def _checked_entry(entry: Any, name: str) -> FileEntry:
 
 
 def _checked_path(name: str) -> str:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or str(path) != name or not name.isprintable():
+    if not is_inside_name(name):
         raise FormatError(f"{name!a:.60} is no path inside the archive")
     return name
 
@@ -147,6 +155,15 @@ def is_run_file(name: str) -> bool:
     return name in RUN_FILES or re.fullmatch(rf"{LATENCY_FOLDER}/[^/]+\.json", name) is not None
 
 
+def is_archive_name(name: str) -> bool:
+    """Return whether a path inside an archive is one that an export writes: of a run, or shared by runs."""
+    folder, _, rest = name.partition("/")
+    if folder in (SWEEPS, TARGETS, STUDENTS):
+        suffix = {SWEEPS: ".json", TARGETS: ".json.gz", STUDENTS: ".py"}[folder]
+        return "/" not in rest and rest.endswith(suffix)
+    return is_run_id(folder) and not folder.startswith(".") and is_run_file(rest)
+
+
 def entry_of(path: Path) -> FileEntry:
     """Return size and sha256 of a file.
 
@@ -158,7 +175,7 @@ def entry_of(path: Path) -> FileEntry:
         raise InputError(f"{path} {state.message if state else 'is missing'}")
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as stream:
-        while part := stream.read(_PART_BYTES):
+        while part := stream.read(PART_BYTES):
             digest.update(part)
             size += len(part)
     return FileEntry(size, digest.hexdigest())
@@ -178,31 +195,3 @@ def copy_file(source: Path, target: Path) -> None:
         if error.filename != os.fspath(source) or error.filename2:  # both names: the disk of the target is full
             raise
         raise InputError(f"{source} cannot be read: {error_text(error)}; restore it, or leave the run out") from None
-
-
-def run_differences(here: RunFolder, there: RunFolder) -> list[str]:
-    """Return how the findings of two finished runs of one id differ; empty if they agree.
-
-    Times, machines and paths may differ: the numbers, the detections and the weights may not. A file that one of them
-    does not have (an archive without weights) is not compared.
-    """
-    a, b = (_numbers(read_json(run.result)) for run in (here, there))
-    names = [name for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)]
-    differ = [f"{name} {_shown(a.get(name))} here, {_shown(b.get(name))} there" for name in names]
-    for name in (*DETECTION_FILES, *WEIGHT_FILES):
-        paths = [run.path / name for run in (here, there)]
-        if all(isinstance(file_state(path), tuple) for path in paths) and entry_of(paths[0]) != entry_of(paths[1]):
-            differ.append(f"{name} has another content")
-    return differ
-
-
-def _numbers(result: Any) -> dict[str, Any]:
-    """Return what follows from the weights: every plain number of a result.json, and its tables."""
-    found = result if isinstance(result, dict) else {}
-    return {key: value for key, value in found.items() if isinstance(value, int | float | None) or key in NUMBER_TABLES}
-
-
-def _shown(value: Any) -> str:
-    return (
-        f"{value:.6g}" if isinstance(value, float) else "other values" if isinstance(value, dict) else f"{value!a:.40}"
-    )
