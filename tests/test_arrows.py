@@ -62,7 +62,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.configs": ("c2d.core", "c2d.core.yaml", "c2d.detectors"),
     "c2d.specs.scaling": ("c2d.core",),
     "c2d.specs": (
-        "c2d.core", "c2d.core.yaml", "c2d.data", "c2d.configs", "c2d.weights", "c2d.weights.zoo", "c2d.specs.scaling",
+        "c2d.core", "c2d.core.archives", "c2d.core.yaml", "c2d.data", "c2d.configs", "c2d.weights",
+        "c2d.weights.zoo", "c2d.specs.scaling",
     ),
     "c2d.weights": ("c2d.core", "c2d.core.download", "c2d.detectors"),
     "c2d.weights.zoo": ("c2d.core", "c2d.detectors", "c2d.weights"),
@@ -103,7 +104,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.evaluation",
     ),
     "c2d.training": (
-        "c2d.core", "c2d.core.process", "c2d.core.curves", "c2d.core.yaml", "c2d.metrics", "c2d.data", "c2d.detectors",
+        "c2d.core", "c2d.core.archives", "c2d.core.process", "c2d.core.curves", "c2d.core.yaml", "c2d.metrics",
+        "c2d.data", "c2d.detectors",
         "c2d.detectors.recording", "c2d.ops",
         "c2d.configs", "c2d.specs", "c2d.impressions", "c2d.weights", "c2d.weights.zoo", "c2d.teachers",
         "c2d.teachers.fitting", "c2d.methods", "c2d.distillation", "c2d.evaluation", "c2d.training.without_steps",
@@ -137,7 +139,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.core", "c2d.core.yaml", "c2d.markup", "c2d.specs", "c2d.specs.scaling", "c2d.tracking",
     ),
     "sweeps.failures": ("c2d.core", "sweeps.scheduler"),
-    "sweeps.state": ("c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures"),
+    "sweeps.state": (
+        "c2d.core", "c2d.core.archives", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures",
+    ),
     "sweeps.node": ("c2d.core", "c2d.core.process", "c2d.data", "c2d.training", "sweeps.scheduler", "sweeps.failures"),
     "sweeps.launchers": (
         "c2d.core", "c2d.core.process", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.node",
@@ -151,7 +155,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sweeps.failures", "sweeps.node", "sweeps.launchers",
     ),
     "sweeps.actions": (
-        "c2d.core", "c2d.specs", "c2d.tracking", "sweeps.definition", "sweeps.scheduler",
+        "c2d.core", "c2d.core.archives", "c2d.specs", "c2d.tracking", "sweeps.definition", "sweeps.scheduler",
         "sweeps.failures", "sweeps.state",
         "sweeps.node",
         "sweeps.launchers", "sweeps.notification", "sweeps.checks",
@@ -170,7 +174,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sweeps.actions",
     ),
     "sweeps.commands": (
-        "c2d.core", "c2d.core.process", "sweeps.definition", "sweeps.launchers", "sweeps.notification", "sweeps.state",
+        "c2d.core", "c2d.core.archives", "c2d.core.process", "sweeps.definition", "sweeps.launchers",
+        "sweeps.notification", "sweeps.state",
         "sweeps.checks", "sweeps.actions", "sweeps.archive", "sweeps.smoke", "sweeps.watch",
     ),
     "sweeps": (

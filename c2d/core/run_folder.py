@@ -177,6 +177,11 @@ class RunFolder:
         """Whether the run finished and its result exists."""
         return self.result.is_file() and self.try_read_status()["state"] == "done"
 
+    @property
+    def can_teach(self) -> bool:
+        """Whether its weights, or the images of a synthesis, are here; an archive can be without them."""
+        return self.classifier.is_file() or self.student.is_file() or self.train_images.is_dir()
+
     def load_status(self) -> dict[str, Any] | Problem:
         """Return the checked content of status.json, state `waiting` if it does not exist, a Problem if it is damaged.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from c2d.core.archives.remade_run import missing_weights_error
 from c2d.core.errors import InputError
 from c2d.core.json_values import check_format, items, number, text
 from c2d.core.regular_file import FormatError, is_file
@@ -37,7 +38,7 @@ def teacher_result(run: RunFolder, kind: str) -> tuple[RunSpec, dict[str, Any]]:
         kind: classifier, detector or impressions.
 
     Raises:
-        InputError: the run is of another kind, or has not finished.
+        InputError: the run is of another kind, has not finished, or is here without its weights.
     """
     spec = parse_spec(read_json(run.spec), str(run.spec))
     if spec.kind != kind:
@@ -55,6 +56,8 @@ def teacher_result(run: RunFolder, kind: str) -> tuple[RunSpec, dict[str, Any]]:
         raise InputError(
             f"{run.result} cannot be used: {error}; remove it and call c2d train {run.path}: it is written again"
         ) from None
+    if not run.can_teach:
+        raise missing_weights_error(run)
     return spec, result
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.configs.run_config import read_run_config
+from c2d.core.archives.remade_run import check_remade
 from c2d.core.attempt import attempt
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json
@@ -97,6 +98,7 @@ def synthesise(
                 stop_after=options.stop_after,
                 tracking=tracking,
             )
+        check_remade(folder, result)
         atomic_write_json(folder.result, result)
     remove_state_files(folder)
     return result

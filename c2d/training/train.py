@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.dist import get_rank
 
 from c2d.configs.run_config import file_digests, verify_before_training, write_run_config
+from c2d.core.archives.remade_run import check_remade
 from c2d.core.attempt import attempt, record_build_failure, record_rank_failure
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_json_gz, read_json
@@ -197,6 +198,7 @@ def _finish(
     if facts_of_fit:
         run.facts["fit"] |= facts_of_fit
     result |= run.facts | {"seconds": seconds, "sha256": file_digests(folder, _weights(run))}
+    check_remade(folder, result)
     atomic_write_json(folder.result, result)
     return result
 

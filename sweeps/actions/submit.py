@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core import json_values, regular_file
+from c2d.core.archives.remade_run import reopen
 from c2d.core.errors import InputError
 from c2d.core.job_file import write_job
 from c2d.core.json_values import SMALL_BYTES
@@ -152,6 +153,9 @@ def submit_sweep(
         _print_plan(rows, tasks, filters, print_run)
         write_manifest(workspace.runs, with_launcher(record, workspace.where, workspace.profile.name))
         _write_specs([*chosen, *_without_spec(rows)], specs_of(grid))
+        for row in chosen:
+            if row.run.is_done:  # a teacher without weights
+                reopen(row.run)
         for row in rows:
             if row.is_deleted and row.state == "waiting" and row.job is not None:
                 write_job(row.run, row.job)

@@ -216,7 +216,8 @@ def _taught_classes(kind: str, teacher: str, planned: dict[str, RunSpec], cards:
     Raises:
         InputError: not finished, of another kind, or below its min_top1.
     """
-    if teacher in planned and RunFolder(runs / teacher).read_status()["state"] != "done":
+    run = RunFolder(runs / teacher)
+    if teacher in planned and not (run.read_status()["state"] == "done" and run.can_teach):
         spec = planned[teacher]
         if spec.kind != kind:
             raise InputError(wrong_kind(teacher, spec.kind, kind))

@@ -57,6 +57,20 @@ def export_command(
         raise typer.Exit(1)
 
 
+@app.command("reopen")
+def reopen_command(
+    run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="run ids, or their beginnings")],
+    runs: RunsOption = None,
+) -> None:
+    """Let finished runs that were imported without weights be made again; their results have to be the same again."""
+    from c2d.core.archives.remade_run import reopen
+    from c2d.core.store_folder import find_run, runs_folder
+
+    for folder in [find_run(given, runs_folder(runs)) for given in run_ids]:
+        reopen(folder)
+        print(f"{folder.id} is made again by the next c2d train {folder.path}, or the next submit of its sweep")
+
+
 @app.command("import")
 def import_command(
     sources: Annotated[

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from c2d.core.archives.remade_run import LOST
 from c2d.core.job_file import Job
 from c2d.core.regular_file import Problem
 from c2d.core.run_folder import RunFolder
@@ -157,7 +158,7 @@ def plan_rows(
         if entry.run in lost and row.state != "done":
             row = _deleted(row, lost[entry.run], facts, queue_answered, clock)
         rows[entry.run] = row
-    return [row for row in _with_blocked(rows).values() if row.run.id in own]
+    return [row for row in _with_blocked(_with_remade(rows, own)).values() if row.run.id in own]
 
 
 def mark_damaged(rows: Iterable[Row], problems: Mapping[str, Problem]) -> list[Row]:
@@ -245,6 +246,29 @@ def _deleted(row: Row, job: Job, facts: Mapping[str, JobFacts], queue_answered: 
 def _damaged(row: Row, problems: Sequence[Problem]) -> Row:
     reason = "; ".join(f"{problem.path.name} {problem.message}" for problem in problems)
     return replace(row, state="damaged", reason=reason, launch=False, problems=tuple(problems))
+
+
+def _with_remade(rows: Mapping[str, Row], own: set[str]) -> dict[str, Row]:
+    """Return the rows; a finished teacher without weights that a run still needs is new, as its teachers may be.
+
+    Where no run of this plan is to be launched, its numbers are enough, and it stays done. A teacher that is planned
+    elsewhere alone blocks its students.
+    """
+    found = dict(rows)
+    left = [row for row in rows.values() if row.launch]
+    while left:
+        row = left.pop()
+        for need in row.needs:
+            teacher = found.get(need)
+            if teacher is None or teacher.state != "done" or teacher.run.can_teach:
+                continue
+            if need in own:
+                found[need] = replace(teacher, state="new", reason=LOST, launch=True)
+                left.append(found[need])
+            else:
+                reason = f"blocked by {need}: its weights are not here, and it is planned by another sweep; submit that"
+                found[row.run.id] = replace(row, state="blocked", reason=reason, launch=False)
+    return found
 
 
 def _with_blocked(rows: Mapping[str, Row]) -> dict[str, Row]:
