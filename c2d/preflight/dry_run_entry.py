@@ -66,11 +66,11 @@ def _entry(item: Any, where: str) -> Entry:
 
 
 def is_finished(runs: Path, run_id: str | None) -> bool:
-    """Return whether the store has a finished run of this id."""
+    """Return whether the store has a finished run of this id that can teach: an archive can be without weights."""
     if run_id is None:
         return False
     run = RunFolder(runs / run_id)
-    return run.read_status()["state"] == "done" and run.result.exists()
+    return run.read_status()["state"] == "done" and run.result.exists() and run.can_teach
 
 
 def structure(entry: Entry, runs: Path) -> str:

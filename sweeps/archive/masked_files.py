@@ -17,7 +17,7 @@ from typing import Any
 from c2d.core.archives.archive_index import entry_of
 from c2d.core.errors import InputError
 from c2d.core.regular_file import Problem
-from c2d.core.run_folder import METRICS_FILE, RESULT_FILE, atomic_write_json, atomic_write_text, read_json
+from c2d.core.run_folder import METRICS_FILE, RESULT_FILE, read_json
 from c2d.core.store_folder import SWEEPS
 from sweeps.archive.machine_places import HOST_KEYS, MachinePlaces, collect_places
 
@@ -49,7 +49,7 @@ def mask_files(folder: Path, store: Path) -> None:
     digests: dict[str, str] = {}
     for path in [folder / name for name in names if _fits(name, CONFIGS)]:
         before = entry_of(path).sha256
-        atomic_write_text(path, places.without_folders(path.read_text(errors="replace")))
+        path.write_text(places.without_folders(path.read_text(errors="replace")))
         digests[before] = entry_of(path).sha256
 
     def text(found: str) -> str:
@@ -58,12 +58,17 @@ def mask_files(folder: Path, store: Path) -> None:
     for name in names:
         path = folder / name
         if name in records:
-            atomic_write_json(path, _masked_record(read_json(path), text, places))
+            _write_json(path, _masked_record(read_json(path), text, places))
         elif _fits(name, FINDINGS):
-            atomic_write_json(path, _mapped(read_json(path), text))
+            _write_json(path, _mapped(read_json(path), text))
         elif fnmatch(name, LINES):
-            atomic_write_text(path, "".join(_masked_lines(path, text, places)))
+            path.write_text("".join(_masked_lines(path, text, places)))
         _check(path, name, places)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    # Without a flush to the disk for each file: the folder is a draft, and has thousands of them.
+    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def _fits(name: str, patterns: tuple[str, ...]) -> bool:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.curves.event_file import THINNED, read_events
-from c2d.core.run_folder import atomic_write_text
 
 
 def thin_curves(path: Path, points: int) -> None:
@@ -31,4 +30,4 @@ def thin_curves(path: Path, points: int) -> None:
     last = events[places[-1]].get("iteration")
     mark: dict[str, Any] = {"event": THINNED, "iteration": last, "kept": points, "of": of}
     lines = [mark, *(event for event in found if event.get("event") != THINNED)]
-    atomic_write_text(path, "".join(json.dumps(event) + "\n" for event in lines))
+    path.write_text("".join(json.dumps(event) + "\n" for event in lines))
