@@ -69,6 +69,11 @@ class MachinePlaces:
         found = found or self._distinct_pattern.search(text)
         return found[0] if found else ""
 
+    def first_known_place(self, text: str) -> str:
+        """Return the first known folder or distinct name of a text, of bytes that only look like text; "" for none."""
+        found = self._folder_pattern.search(text) or self._distinct_pattern.search(text)
+        return found[0] if found else ""
+
     @cached_property
     def _folder_pattern(self) -> re.Pattern[str]:
         return re.compile(rf"(?:{_any_of(self.folders)})(?![\w.-])")

@@ -28,6 +28,7 @@ FINDINGS = (f"*/{RESULT_FILE}", f"{SWEEPS}/*.json")
 LINES = "*/attempts.jsonl"
 CONFIGS = ("*/config.json", "*/config.py", "*/train_config.py")
 """They name the files of the data set."""
+BINARY = "its content"
 CLUSTER = "$CLUSTER"
 """In the place of SLURM's variables that are no number: they name a cluster, its partitions and accounts."""
 _NUMBER = re.compile(r"\d+")
@@ -124,7 +125,8 @@ def _check(path: Path, name: str, places: MachinePlaces) -> None:
         InputError: it has one.
     """
     for where, text in _texts(path, name):
-        if place := places.first_place(text):
+        find = places.first_known_place if where == BINARY else places.first_place
+        if place := find(text):
             raise InputError(
                 f"{name}: {where} has {place[:200]!a}, a place of a machine, in a file that stays as the run wrote "
                 "it; leave the run out, or export it with places (without --no-places)"
@@ -143,7 +145,7 @@ def _texts(path: Path, name: str) -> Iterator[tuple[str, str]]:
                 yield f"line {number}", line
     else:
         for part in re.findall(rb"[\x20-\x7e]{4,}", path.read_bytes()):
-            yield "its content", part.decode("ascii")
+            yield BINARY, part.decode("ascii")
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, str]]:

@@ -397,7 +397,27 @@ def _archive(folder: Path) -> Parse:
     return parse
 
 
+def _run_archive(folder: Path) -> Parse:
+    """An archive file of runs; inputs without the signature of xz are its content, which is compressed here."""
+    import lzma
+
+    from c2d.core.archives.unpack_archive import unpack_archive
+
+    def parse(data: bytes) -> object:
+        path, out = folder / "a.tar.xz", folder / "out"
+        path.write_bytes(data if data[:6] == XZ_MAGIC else lzma.compress(data, preset=0))
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        return unpack_archive(path, out)
+
+    return parse
+
+
+XZ_MAGIC = b"\xfd7zXZ\0"
 TARGETS: dict[str, Target] = {
+    "run_archive": Target(
+        _run_archive, ("c2d.core.archives.unpack_archive", "c2d.core.archives.archive_index", *_JSON)
+    ),
     "question": Target(
         _question,
         ("sweeps.definition.definition", "sweeps.definition.axes", "sweeps.definition.grid", *_YAML),
