@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def _folders_of_attempts(run: str, record: Any) -> dict[str, str]:
         for attempt in attempts if isinstance(attempts, list) else ():
             command = optional(attempt, "command")
             words = [word for word in command if isinstance(word, str)] if isinstance(command, list) else []
-            for word, following in zip(words, [*words[1:], ""], strict=True):
+            for word, following in pairwise([*words, ""]):
                 if word == "--data":
                     found[following.rstrip("/")] = DATA
                 if word.rstrip("/").endswith(f"/{run}"):

@@ -47,7 +47,8 @@ def test_tables_of_the_archive_are_those_of_the_store(tmp_path: Path, monkeypatc
     monkeypatch.setenv("C2D_CACHE", str(tmp_path / "cache"))
     spec = tmp_path / "t.yaml"
     spec.write_text(
-        "kind: table\nsweep: tiny\nrows: {method: [baseline, icod]}\nbaseline: {method: baseline}\ncolumns: [AP, AP50, tide.Cls]\n"
+        "kind: table\nsweep: tiny\nrows: {method: [baseline, icod]}\nbaseline: {method: baseline}\n"
+        "columns: [AP, AP50, tide.Cls]\n"
     )
     archive = pack(STORE, tmp_path / "a.tar.xz")
     import_runs(archive, tmp_path / "new")
