@@ -41,7 +41,7 @@ COUNTS = {
     "demo-full": (5 * 6, 5 * 6, 2),
     # The study: baselines alone, then five seeds of each row.
     "study-recipe": (3 * 3, 3 * 3, 0),
-    "study-schedule": (3 * 6 * 3, 3 * 6 * 3, 0),
+    "study-schedule": (3 * 6 * 4, 3 * 6 * 4, 0),
     "study-main": (5 * 6 * 4, 5 * 6 * 4, 1),
     "study-rivals": (5 * 13, 5 * 13, 2),
     "study-teachers": (5 * 7, 5 * 7, 6),
