@@ -88,7 +88,7 @@ def _masked_record(value: Any, text: Callable[[str], str], places: MachinePlaces
         return [_masked_record(one, text, places) for one in value]
     if not isinstance(value, dict):
         return places.without_names(text(value)) if isinstance(value, str) else value
-    found = {}
+    found: dict[str, Any] = {}
     for key, one in value.items():
         if key == "pid":
             found[key] = None

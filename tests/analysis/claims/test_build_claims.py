@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from analysis.claims.claim_errors import ClaimErrors
@@ -184,12 +183,11 @@ def test_labels_of_no_axis_are_refused_and_those_of_the_spec_are_shown(study: St
     assert table.math == {"λ helps": "$\\lambda$ helps", "KD_c": "$\\mathrm{KD}_c$"}
 
 
-def changed(study: Study, method: str, **columns: object) -> Study:
+def changed(study: Study, method: str, **columns: Any) -> Study:
     """The study with other values in the columns of one method."""
-    frame: pd.DataFrame = study.frame.copy()
-    for column, other in columns.items():
-        frame.loc[frame["axis.method"] == method, column] = other
-    return dataclasses.replace(study, frame=frame)
+    rows = study.frame["axis.method"] == method
+    others = {column: study.frame[column].mask(rows, other) for column, other in columns.items()}
+    return dataclasses.replace(study, frame=study.frame.assign(**others))
 
 
 def test_cells_of_other_protocols_are_refused(study: Study) -> None:
@@ -215,10 +213,10 @@ def test_other_evaluations_are_never_compared(study: Study, columns: dict[str, o
 def test_gains_on_other_data_are_compared_with_a_note(tmp_path: Path) -> None:
     """The small student was trained and evaluated on other images; a gain is compared, a cell is not."""
     study = small_study(tmp_path)
-    frame = study.frame.copy()
+    frame = study.frame
     small = frame["axis.model"] == "small"
-    frame.loc[small, ["dataset_digest", "images"]] = ["e" * 64, 9.0]
-    other = dataclasses.replace(study, frame=frame)
+    digests, images = frame["dataset_digest"].mask(small, "e" * 64), frame["images"].mask(small, 9.0)
+    other = dataclasses.replace(study, frame=frame.assign(dataset_digest=digests, images=images))
     weak = {"more": gain("icod", model="small"), "less": gain("icod", model="large")}
     table = claims(other, {"weak": weak})
     assert any("the gains differ in dataset digest too" in note for note in notes_of(table, "weak"))
