@@ -16,7 +16,7 @@ test-cluster test-web: export OMP_NUM_THREADS ?= 2
 test trust test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test smoke students graphs freeze simulate trust test-cluster test-web docs docs-outputs wheel lint format pins lock audit clean
+.PHONY: help venv demo test smoke study study-report students graphs freeze simulate trust test-cluster test-web docs docs-outputs wheel lint format pins lock audit clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,12 @@ demo: $(READY) ## the demo: four cells on procedural scenes, then their table (A
 
 test: $(READY) ## the tests (at most 10 minutes on 2 cores; ARGS="-k icod" to choose)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 8 --dist loadfile -m "not slow and not cluster and not web" $(ARGS)
+
+study: $(READY) ## continue the study: train what its archive lacks (about 15 hours in all; ARGS="study-terms --filter model=dino")
+	@bash .ci/study $(ARGS)
+
+study-report: $(READY) ## docs/study from the archive of its runs: tables, figures, page
+	@$(BIN)/python -m tests.docs_site study
 
 students: $(READY) ## train a step of every kind of student under every method, and write docs/students.md (minutes)
 	@nice $(BIN)/python -W ignore -m tests.c2d.support_table

@@ -25,14 +25,14 @@ DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  
 
 SMALL = ("demo", "demo-full", "methods", "moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors",
          "moi-presets", "teacher-fit", "modern-bccd", "modern-coco-mini",
-         "study-recipe", "study-schedule", "study-main", "study-rivals", "study-teachers", "study-images",
+         "study-recipe", "study-schedule", "study-terms", "study-rivals", "study-teachers", "study-images",
          "study-bccd")  # fmt: skip
 WITHOUT_CARD = ("kitti", "voc", "bccd", "coco_mini", "scenes-180", "scenes-60")
 """Data sets whose card is the user's own."""
 SSD = ("icod-students", "icod-weight-temperature", "icod-layers", "icod-iou", "icod-tide")
 
 BASELINES_ALONE = ("study-recipe", "study-schedule")
-FIVE_SEEDS = ("demo", "demo-full", "study-main", "study-rivals", "study-teachers", "study-images", "study-bccd")
+FIVE_SEEDS = ("demo", "demo-full", "study-terms", "study-rivals", "study-teachers", "study-images", "study-bccd")
 SEEDS = {"study-recipe": 1, **dict.fromkeys(FIVE_SEEDS, 5)}
 """{definition: number of its seeds}; the others have three."""
 # name: cells, distinct runs, teachers. Three seeds each: 3 x (rows), 3 x (different rows).
@@ -42,7 +42,7 @@ COUNTS = {
     # The study: baselines alone, then five seeds of each row.
     "study-recipe": (3 * 3, 3 * 3, 0),
     "study-schedule": (3 * 6 * 4, 3 * 6 * 4, 0),
-    "study-main": (5 * 6 * 4, 5 * 6 * 4, 1),
+    "study-terms": (5 * 6 * 4, 5 * 6 * 4, 1),
     "study-rivals": (5 * 13, 5 * 13, 2),
     "study-teachers": (5 * 7, 5 * 7, 6),
     "study-images": (5 * 3 * 2, 5 * 3 * 2, 3),
