@@ -14,16 +14,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import analysis
+from c2d.core.yaml.yaml_lines import parse_mapping
+
 STUDY = Path("docs") / "study"
 ARCHIVE, PAGE = STUDY / "runs.tar.xz", STUDY / "README.md"
-SHIPPED = ("study-recipe", "study-schedule", "study-schedule-curve", "study-claims")
-"""Reports of `analysis/reports`; those of a sweep that has not begun are left out here."""
 BLOCK = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def specs(root: Path) -> list[str]:
-    """Return what `c2d report` is given: shipped names, and the YAML files of the folder."""
-    return [*SHIPPED, *(str(path.relative_to(root)) for path in sorted((root / STUDY).glob("*.yaml")))]
+    """Return the YAML files of the folder, without tables and figures of sweeps that the archive does not have yet."""
+    begun = set(analysis.load(root / ARCHIVE)["sweep"])
+    files = sorted((root / STUDY).glob("*.yaml"))
+    given = {path: parse_mapping(path.read_text("utf-8"), path.name, "") for path in files}
+    return [str(path) for path, spec in given.items() if spec["kind"] == "claims" or spec["sweep"] in begun]
 
 
 def make_report(root: Path, out: Path, chosen: Sequence[str]) -> None:

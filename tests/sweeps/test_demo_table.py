@@ -38,12 +38,12 @@ def demo(store: Path, **baseline: Any) -> Demo:
     return Demo(read_definition("demo"), RunFolder(store / "teacher"), cells)
 
 
-def test_one_seed_is_shown_as_one_of_three_and_three_with_their_spread(store: Path) -> None:
+def test_one_seed_is_shown_as_one_of_five_and_three_with_their_spread(store: Path) -> None:
     header, rows = table(demo(store))
     assert header[:4] == ["method", "AP", "AP50", "AP75"]
-    assert rows[0] == ["baseline", "30.0", "45.0", "35.0", "40.0", "5.0", "-", "1.5", "1/3"]
+    assert rows[0] == ["baseline", "30.0", "45.0", "35.0", "40.0", "5.0", "-", "1.5", "1/5"]
     assert rows[1][:2] == ["c2d", "32.0 ± 2.0"]
-    assert rows[1][-3:] == ["95.0", "1.5", "3/3"]
+    assert rows[1][-3:] == ["95.0", "1.5", "3/5"]
 
 
 def test_a_detector_teacher_has_a_column_of_its_own(store: Path) -> None:

@@ -1,4 +1,4 @@
-"""Unpack an archive file of somebody: every member is one that ARCHIVE.json lists, with its size and sha256.
+"""Unpack an archive file that is not trusted: every member is one that ARCHIVE.json lists, with its size and sha256.
 
 Headers are read here and not by `tarfile`, which would interpret links, devices, sparse files and headers of any length
 before it returns one: here a member is a regular file of the old, fixed form, or the archive is refused.
