@@ -1,7 +1,7 @@
 """Write tables, figures and page of docs/study from the archive of the study's runs.
 
-In: docs/study/runs.tar.xz, the specs. Out: report.html, tables (for `c2d explain` as CSV and JSON too), figures/*.svg, and in
-README.md the tables between `<!-- table NAME -->` and `<!-- end -->`, without their ledgers.
+In: docs/study/runs.tar.xz, the specs. Out: report.html, runs.csv, tables and figures, and in README.md the tables between
+`<!-- table NAME -->` and `<!-- end -->`, without their ledgers.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import analysis
 from c2d.core.yaml.yaml_lines import parse_mapping
 
 STUDY = Path("docs") / "study"
 ARCHIVE, PAGE = STUDY / "runs.tar.xz", STUDY / "README.md"
+NOT_KEPT = ("tables/*.html", "figures/*.pdf")
 BLOCK = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
@@ -27,19 +26,8 @@ def specs(root: Path) -> list[str]:
     begun = set(analysis.load(root / ARCHIVE)["sweep"])
     files = sorted((root / STUDY).glob("*.yaml"))
     given = {path: parse_mapping(path.read_text("utf-8"), path.name, "") for path in files}
-    return [str(path) for path, spec in given.items() if spec["kind"] == "claims" or spec["sweep"] in begun]
-
-
-def make_report(root: Path, out: Path, chosen: Sequence[str]) -> None:
-    """Run `c2d report` on the archive.
-
-    Args:
-        root: of the repository.
-        out: new folder.
-        chosen: names and files of reports.
-    """
-    words = ["report", "--runs", str(ARCHIVE), "--out", str(out), *chosen]
-    subprocess.run([sys.executable, "-W", "ignore", "-m", "c2d", *words], cwd=root, check=True)
+    chosen = [path for path, spec in given.items() if spec["kind"] == "claims" or spec["sweep"] in begun]
+    return [str(path.relative_to(root)) for path in chosen]
 
 
 def shown_table(markdown: str) -> str:
@@ -64,20 +52,17 @@ def filled_page(page: str, tables: Path) -> str:
 
 
 def write_study(root: Path) -> None:
-    """Make the report of the archive, and write what the folder shows of it.
+    """Make the report of the archive in the folder, where `c2d explain` finds its tables, and fill the page.
 
     Args:
         root: of the repository.
     """
-    with TemporaryDirectory(prefix="c2d-study-") as made:
-        out = Path(made) / "report"
-        make_report(root, out, specs(root))
-        for folder, endings in {"tables": ("md", "tex", "csv", "json"), "figures": ("svg",)}.items():
-            shutil.rmtree(root / STUDY / folder, ignore_errors=True)
-            (root / STUDY / folder).mkdir()
-            for ending in endings:
-                for path in sorted((out / folder).glob(f"*.{ending}")):
-                    shutil.copyfile(path, root / STUDY / folder / path.name)
-        shutil.copyfile(out / "report.html", root / STUDY / "report.html")
-        page = root / PAGE
-        page.write_text(filled_page(page.read_text("utf-8"), out / "tables"), encoding="utf-8")
+    for folder in ("tables", "figures"):
+        shutil.rmtree(root / STUDY / folder, ignore_errors=True)
+    words = ["report", "--runs", str(ARCHIVE), "--out", str(STUDY), *specs(root)]
+    subprocess.run([sys.executable, "-W", "ignore", "-m", "c2d", *words], cwd=root, check=True)
+    for pattern in NOT_KEPT:
+        for path in (root / STUDY).glob(pattern):
+            path.unlink()
+    page = root / PAGE
+    page.write_text(filled_page(page.read_text("utf-8"), root / STUDY / "tables"), encoding="utf-8")
