@@ -1,7 +1,7 @@
 """Write tables, figures and page of docs/study from the archive of the study's runs.
 
-In: docs/study/runs.tar.xz, the specs. Out: report.html, runs.csv, tables and figures, and in README.md the tables between
-`<!-- table NAME -->` and `<!-- end -->`, without their ledgers.
+In: docs/study/runs.tar.xz, the specs. Out: report.html, runs.csv, tables and figures, and in README.md the tables
+between `<!-- table NAME -->` and `<!-- end -->`, without their ledgers.
 """
 
 from __future__ import annotations
