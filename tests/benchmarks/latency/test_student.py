@@ -61,10 +61,13 @@ def test_end_to_end_is_the_evaluation(stages: InferencePipeline, size: int) -> N
         for index, one in enumerate(found)
         for label, score in zip(one.labels.tolist(), one.scores.double().tolist(), strict=True)
     ]
-    assert len(rows) == len(expected) > 20
-    for (image, category, score), one in zip(rows, expected, strict=True):
-        assert (image, category) == (one["image_id"], one["category_id"])
-        assert score == pytest.approx(one["score"], abs=1e-5)  # a batch may take another kernel than one image
+    # A batch may take another kernel than one image, so scores that are nearly equal may change places.
+    wanted = [(one["image_id"], one["category_id"], one["score"]) for one in expected]
+    assert len(rows) == len(wanted) > 20
+    assert [row[0] for row in rows] == [row[0] for row in wanted]
+    for one, other in zip(sorted(rows), sorted(wanted), strict=True):
+        assert one[:2] == other[:2]
+        assert one[2] == pytest.approx(other[2], abs=1e-5)
 
 
 def test_images_are_spread_over_the_set(stages: InferencePipeline) -> None:

@@ -59,6 +59,7 @@ class Store:
         atomic_write_json(folder.spec, teacher.to_json())
         atomic_write_json(folder.result, {"format": 1, "top1": top1, "classes": classes})
         folder.write_status("done")
+        folder.classifier.touch()  # without weights it would be made again
         return teacher
 
 
