@@ -44,7 +44,7 @@ COUNTS = {
     "study-schedule": (3 * 6 * 4, 3 * 6 * 4, 0),
     "study-terms": (5 * 6 * 4, 5 * 6 * 4, 1),
     "study-rivals": (5 * 13, 5 * 13, 2),
-    "study-teachers": (5 * 7, 5 * 7, 6),
+    "study-teachers": (5 * 6, 5 * 6, 5),
     "study-images": (5 * 3 * 2, 5 * 3 * 2, 3),
     "study-bccd": (5 * 4, 5 * 4, 1),
     "methods": (3 * (3 * 22 - 11), 3 * 55, 4),
