@@ -104,7 +104,7 @@ def teacher_key_mistake(kind: str, key: str) -> str:
         return str(unknown_name("kind of teacher", kind, TEACHER_KEYS))
     allowed = [name for name, settable in KEYS.items() if kind_of_role(kind) in settable.teachers]
     if not key:
-        return f"teacher.{kind} is a block of `teachers`; on an axis write its keys: " + ", ".join(
+        return f"teacher.{kind} is a block of `teachers`; in base and on an axis write its keys: " + ", ".join(
             f"teacher.{kind}.{name}" for name in _listed(allowed)
         )
     head, *rest = key.split(".")

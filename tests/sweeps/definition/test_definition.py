@@ -136,7 +136,10 @@ ONE_MISTAKE = [
     (METHODS + "  teacher.classifer.network: [a]", "unknown kind of teacher 'classifer'; did you mean 'classifier'?"),
     (METHODS + "  teacher.classifier.student: [a]", "unknown key of a classifier teacher: 'student'"),
     (AXES + "  student: {a: {student: ssd300-vgg16, schedule: ssd}}", "'student' is a key, so a value of this axis"),
-    (METHODS + "  teacher.classifier: [{network: resnet18}]", "on an axis write its keys: teacher.classifier.dataset"),
+    (
+        METHODS + "  teacher.classifier: [{network: resnet18}]",
+        "in base and on an axis write its keys: teacher.classifier.dataset",
+    ),
     (
         AXES + "".join(f"  overrides.k{n}: [1, 2, 3, 4, 5, 6, 7]\n" for n in range(9)),
         "x.yaml:3: axes: 40,353,607 cells",
