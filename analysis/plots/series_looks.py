@@ -100,13 +100,13 @@ def _students(study: Study) -> list[str]:
         for name in names:
             labels_of.setdefault((sweep, name), set()).add(label)
 
-    def name(sweep: str, label: str, student: str) -> str:
+    def named(sweep: str, label: str, student: str) -> str:
         found = student or natural_order(known.get((sweep, label), {label}))[0]
         # Two labels of one sweep may be one student, on two data sets or under two schedules for instance.
         return f"{found} {label}" if len(labels_of.get((sweep, found), ())) > 1 else found
 
     return [
-        name(sweep, label, str(student) if student else "")
+        named(sweep, label, str(student) if student else "")
         for sweep, label, student in zip(frame["sweep"], labels, frame["student"], strict=True)
     ]
 
