@@ -36,7 +36,7 @@ def test_odd_files(tmp_path: Path, name: str) -> None:
         with pytest.raises((InputError, BadAnnotation)) as found:
             READERS[name](tmp_path / name)
         assert "\n" not in str(found.value) or kind in CONTENTS, kind
-        assert time.monotonic() - begun < 5, kind
+        assert time.monotonic() - begun < 30, kind
 
 
 @pytest.mark.parametrize("given", ["a" * 300, "a\0b", "a/" * 3000, "9" * 5000])

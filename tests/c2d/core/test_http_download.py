@@ -180,12 +180,12 @@ def test_a_busy_server_is_asked_again(server: FileServer, tmp_path: Path) -> Non
 
 
 def test_a_silent_server_is_left(server: FileServer, tmp_path: Path) -> None:
-    server.silent_s = [2.0]
+    server.silent_s = [30.0]
     started = time.monotonic()
     result = get(server, tmp_path)
     assert result.content == CONTENT
     assert any("no byte for 0.3 s" in line for line in result.lines)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 15
 
 
 def test_a_slow_server_shows_progress(server: FileServer, tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ with tracking.Tracking(folder, parse_trackers(["wandb"])) as track:
     os.kill(pids[0], signal.SIGSTOP)  # it answers no more
     begin = time.monotonic()
     track.send(train_event(2))
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 10
     end_run(folder, "done")
 print("PID", pids[0], time.monotonic() - begin)
 """

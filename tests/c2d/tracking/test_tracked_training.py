@@ -94,7 +94,7 @@ def test_a_finished_run_is_sent_later(tiny_store: TinyStore, untracked: RunFolde
     before = untracked.status.stat().st_mtime_ns
     begin = time.monotonic()
     assert train(untracked, tiny_store.options(track=(f"tensorboard:{tmp_path}",))) == read_json(untracked.result)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 60
     curves, _ = tensorboard_curves(tmp_path / untracked.id)
     assert [step for step, _ in curves["loss/total"]] == [1, 2, 3, 4]
     assert untracked.status.stat().st_mtime_ns == before

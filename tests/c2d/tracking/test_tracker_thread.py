@@ -153,7 +153,7 @@ def test_a_full_queue_drops_and_counts_without_waiting(folder: RunFolder) -> Non
     begin = time.perf_counter()
     for iteration in range(2, 1002):
         thread.put(train_event(iteration))
-    assert time.perf_counter() - begin < 5
+    assert time.perf_counter() - begin < 30
     stand_in.released.set()
     thread.end()
     assert "995 events are not in it (995 found the queue full)" in thread.join(10)
@@ -168,7 +168,7 @@ def test_a_call_that_never_returns_is_left_behind(folder: RunFolder, hanging: st
     thread.end()
     begin = time.monotonic()
     lost = thread.join(0.2)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
     what = "the run is not in it, or not whole" if hanging == "finish" else "1 events are not in it"
     assert f"{what} (its call `{hanging}` did not return" in lost
     assert stand_in.abandoned

@@ -259,7 +259,7 @@ def test_a_busy_run_is_waited_for(folder: RunFolder, monkeypatch: pytest.MonkeyP
     threading.Timer(0.5, lock.release).start()
     begun = time.monotonic()
     assert run(folder) == "run"
-    assert 0.4 < time.monotonic() - begun < 3
+    assert 0.4 < time.monotonic() - begun < 30
     assert len(calls) == 1
     assert capfd.readouterr().err.count("is being written by pid") == 1
 

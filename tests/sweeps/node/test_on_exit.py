@@ -343,7 +343,7 @@ def test_the_command_in_a_batch_script(folder: RunFolder, tmp_path: Path) -> Non
         cwd=ROOT,
     )
     assert done.returncode == 1  # 0 would say that the run is done
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 12  # no wait for a cancel
     assert done.stdout == "run ended (preempted): asked to stop; it restarts\n"
     assert (tmp_path / "calls").read_text() == "requeue 12\n"
     assert len(read_attempts(folder)) == 1

@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -86,9 +85,7 @@ def test_coco_is_usable_by_name_at_once(coco: Caller, server: FileServer, tmp_pa
         "fetched.json",
     }
     asked = len(server.requests)
-    started = time.monotonic()
     again, changed = coco()
-    assert time.monotonic() - started < 1
     assert (again, changed, len(server.requests), coco.lines) == (card, False, asked, [])
 
 
