@@ -92,7 +92,7 @@ def _shown(cell: Cell, column: Column, is_baseline: bool, n_in_caption: bool, no
         if found not in marks:
             marks.append(found)
 
-    differs = column.kind.endswith("difference")
+    differs = column.kind.endswith("difference") or column.kind == "gain per cost"
     if is_missing(cell):
         # The baseline has no difference to itself, which needs no footnote.
         # A published number that is missing has its footnote beside.
@@ -111,7 +111,7 @@ def _shown(cell: Cell, column: Column, is_baseline: bool, n_in_caption: bool, no
         spread = f"± {format_number(cell.sd, column.digits)}"
     elif cell.low is not None and cell.high is not None and column.kind != "deviation":
         spread = format_interval(cell.low, cell.high, column.digits)
-    elif cell.interval and column.kind in ("difference", "gap closed", "contrast"):
+    elif cell.interval and column.kind in ("difference", "gap closed", "gain per cost", "contrast"):
         mark(f"no interval: {cell.interval.removeprefix('none: ')}")
     n = ""
     if not column.is_published and (cell.n or cell.n_planned):

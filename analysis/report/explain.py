@@ -95,6 +95,10 @@ class Explanation:
             what = "mean"
             if cell["kind"] == "gap closed":
                 what = "share of the gap, of the means (runs: the row's, its control's, its reference's)"
+            elif cell["kind"] == "gain per cost":
+                what = (
+                    "gain over the baseline divided by the extra cost, of the means (runs: the row's, its baseline's)"
+                )
             elif cell["kind"] == "deviation":
                 what = f"mean minus the published number ({cell['source']}), the mean"
             lines.append(f"  {what} of {cell['n']} of {cell['promised']} seeds{spread}")

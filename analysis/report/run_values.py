@@ -13,7 +13,7 @@ from analysis.loading.latency import numbers_of_file
 from analysis.tables.seeds_needed import seeds_table
 from c2d.core.regular_file import Problem
 
-PREFIXES = ("delta.", "gap.", "deviation.", *seeds_table.PREFIXES)
+PREFIXES = ("delta.", "gap.", "per.", "deviation.", *seeds_table.PREFIXES)
 """Of the keys of columns that are computed from the numbers of runs."""
 
 

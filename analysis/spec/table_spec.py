@@ -54,6 +54,19 @@ class GapSpec(BaseModel):
     columns: NonEmptyKeys = ["AP"]
 
 
+class PerCostSpec(BaseModel):
+    """Columns with what each row gains over the baseline for each unit that it costs more.
+
+    Attributes:
+        cost: key of the number that is the cost.
+        columns: keys of the numbers whose gain it is.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    cost: Key = "train_hours"
+    columns: NonEmptyKeys = ["AP"]
+
+
 class TableSpec(ReportItem):
     """One table.
 
@@ -65,6 +78,7 @@ class TableSpec(ReportItem):
         uncertainty: population of intervals and tests of differences: other seeds (default), other images (of the
             checkpoints as they are), or both; the last two read the detections and need AP, AP50 or AP75.
         gap: the share of the gap between two rows that each row closes.
+        per_cost: what each row gains over the baseline for each unit that it costs more.
         published: published numbers beside the measured ones.
         bold: best makes the best number of a column bold and marks those that are not distinguishable from it.
         latency: conditions that select the latency files, e.g. {device: ..., precision: fp32}.
@@ -82,6 +96,7 @@ class TableSpec(ReportItem):
     differences: Keys = ["AP"]
     uncertainty: Literal["seeds", "images", "seeds+images"] = "seeds"
     gap: GapSpec | None = None
+    per_cost: PerCostSpec | None = None
     published: PublishedSpec | None = None
     bold: Literal["best", "none"] = "best"
     latency: Labels = {}

@@ -2,10 +2,9 @@
 
     gap closed = (row - control) / (reference - control), of the means over the seeds that all three have
 
-E. C. Fieller (1954, Journal of the Royal Statistical Society B 16, 175-185): a share rho is in the interval when the
-paired t test of (row - control) - rho (reference - control) does not reject 0 at 5 %. That is exact for normal noise,
-whatever the three spreads and correlations are, from two seeds on. The interval is bounded exactly when the gap itself
-is significant; where it is not, the share has no meaning and there is none.
+The interval (`fieller.py`) is exact for normal noise, whatever the three spreads and correlations are, from two seeds
+on. It is bounded exactly when the gap itself is significant; where it is not, the share has no meaning and there is
+none.
 
 A percentile bootstrap over 3 seeds would cover 63 to 69 %, and the residual of all rows together, which a table's
 differences use, would take the spread of the noise control for that of trained rows (docs/results/statistics.md).
@@ -13,17 +12,14 @@ differences use, would take the spread of the noise control for that of trained 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.stats.common_residual import Seeds
-from analysis.stats.permutation import LEVEL
+from analysis.stats.fieller import fieller, name_of_interval
 from analysis.stats.seed_statistics import SAME, finite_array, paired
 from c2d.metrics.coco_data import Array
-
-INTERVAL = "95 % Fieller"
 
 
 @dataclass(frozen=True)
@@ -64,10 +60,10 @@ def gap_closed(row: Seeds, control: Seeds, reference: Seeds, better: str) -> Gap
         return GapClosed(None, len(seeds), reason=reason)
     gain, gap = x - low, high - low
     share, n = float(gain.mean() / gap.mean()), len(seeds)
-    bounds = _fieller(gain, gap)
+    bounds = fieller(gain, gap)
     if bounds is None:
         return GapClosed(share, n, interval="none: no spread")
-    return GapClosed(share, n, *bounds, interval=INTERVAL if n > 2 else f"{INTERVAL}, n = 2: very wide")
+    return GapClosed(share, n, *bounds, interval=name_of_interval(n))
 
 
 def _no_gap(reference: Array, control: Array, better: str) -> str:
@@ -84,21 +80,3 @@ def _no_gap(reference: Array, control: Array, better: str) -> str:
             f"[{found.low:.3g}, {found.high:.3g}] over {found.n} seeds, so there is no gap to close a share of"
         )
     return ""
-
-
-def _fieller(gain: Array, gap: Array) -> tuple[float, float] | None:
-    """The interval of mean(gain) / mean(gap), whose bounds exist because the gap is significant; None without spread.
-
-    The share rho is inside where (a - rho b)^2 <= t^2 (s_aa - 2 rho s_ab + rho^2 s_bb).
-    """
-    from scipy.special import stdtrit
-
-    n, a, b = len(gain), float(gain.mean()), float(gap.mean())
-    (s_aa, s_ab), (_, s_bb) = (np.cov(gain, gap) / n).tolist()
-    scale = max(abs(a), abs(b))
-    if max(s_aa, s_bb) <= (SAME * scale) ** 2:
-        return None
-    square = float(stdtrit(n - 1, 0.5 + LEVEL / 2)) ** 2
-    of_square, of_line, rest = b * b - square * s_bb, a * b - square * s_ab, a * a - square * s_aa
-    root = math.sqrt(max(of_line * of_line - of_square * rest, 0.0))
-    return (of_line - root) / of_square, (of_line + root) / of_square

@@ -20,6 +20,7 @@ from analysis.tables import (
     best_marks,
     deviations,
     differences,
+    gains_per_cost,
     gaps,
     image_sources,
     notes,
@@ -59,6 +60,7 @@ def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow
         seeds = f", and seeds {spec.seeds}" if spec.seeds else ""
         raise InputError(f"no cell has these labels in `rows` and `where`{seeds}; take labels that occur together")
     baselines = baseline_rows(spec, rows)
+    gains_per_cost.check_per_cost(spec)
     of_gap = gaps.compared_rows(spec.gap, rows) if spec.gap else {}
     pairs = [(row, other) for row in rows for other in of_gap.get(row.key, ()) if other is not row]
     entries = protocol_check.check_protocols(study, sweep, rows, baselines, allow_mixed, pairs)
@@ -72,6 +74,9 @@ def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow
     best_marks.unmark_beaten(spec, rows, baselines, cells)
     if spec.gap:
         for row_key, column_key, cell in gaps.gap_cells(spec.gap, rows, of_gap, found):
+            cells[row_key][column_key] = cell
+    if spec.per_cost:
+        for row_key, column_key, cell in gains_per_cost.per_cost_cells(spec.per_cost, rows, baselines, found):
             cells[row_key][column_key] = cell
     if spec.published is not None:
         for row in rows:
@@ -113,11 +118,12 @@ def _about_bold(spec: TableSpec, rows: Sequence[Group]) -> list[str]:
 
 def _keys(spec: TableSpec) -> list[str]:
     of_gap = spec.gap.columns if spec.gap else ()
-    return list(dict.fromkeys([*spec.columns, *(spec.differences if spec.baseline else ()), *of_gap]))
+    of_cost = (*spec.per_cost.columns, spec.per_cost.cost) if spec.per_cost else ()
+    return list(dict.fromkeys([*spec.columns, *(spec.differences if spec.baseline else ()), *of_gap, *of_cost]))
 
 
 def _columns(spec: TableSpec) -> tuple[Column, ...]:
-    """A measured column, the published one, their deviation, both differences, the gap; only published ones last."""
+    """A measured column, the published one, their deviation, both differences, gap and gain per cost; others last."""
     shown = list(spec.published.columns) if spec.published else []
     gains = list(spec.published.differences) if spec.published and spec.baseline else []
     of_gap = spec.gap.columns if spec.gap else []
@@ -144,6 +150,8 @@ def _columns(spec: TableSpec) -> tuple[Column, ...]:
             columns[name] = dataclasses.replace(delta, key=name, kind="published difference", better="")
         if key in of_gap:
             columns[gaps.GAP + key] = Column(gaps.GAP + key, f"{label} gap closed", "%", digits, "gap closed", "higher")
+        if spec.per_cost and key in spec.per_cost.columns:
+            columns[gains_per_cost.PER + key] = gains_per_cost.per_cost_column(spec, spec.per_cost, key, digits)
     for name in spec.published.other if spec.published else ():
         columns[published.OTHER_KEY + name] = Column(published.OTHER_KEY + name, name, "%", 1, "published")
     return tuple(columns.values())

@@ -13,7 +13,7 @@ from analysis.loading.columns import TEACHERS
 from analysis.spec.labels import label_of_column
 from analysis.spec.table_spec import TableSpec
 from analysis.stats.best_rows import BestRows
-from analysis.tables import deviations, differences, gaps
+from analysis.tables import deviations, differences, gains_per_cost, gaps
 from analysis.tables.aggregate import FEW_NOTE
 from analysis.tables.groups import Group
 from analysis.tables.table import Cell, Column, Row
@@ -114,6 +114,9 @@ def statistics_sentences(
         yield from gaps.sentences(
             spec.gap, [row.cells[column.key] for row in rows for column in columns if column.kind == "gap closed"]
         )
+    if spec.per_cost:
+        made = [row.cells[column.key] for row in rows for column in columns if column.kind == "gain per cost"]
+        yield from gains_per_cost.sentences(spec.per_cost, made)
     yield from _best(spec, rows, measured, best)
     if timed is not None and len(timed):
         yield from _latency(timed)

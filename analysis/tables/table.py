@@ -15,8 +15,8 @@ from typing import Literal
 from analysis.loading.columns import Better
 
 ColumnKind = Literal[
-    "measured", "difference", "gap closed", "published", "published difference", "deviation", "contrast", "interval",
-    "p value", "power analysis",
+    "measured", "difference", "gap closed", "gain per cost", "published", "published difference", "deviation",
+    "contrast", "interval", "p value", "power analysis",
 ]  # fmt: skip
 CellKind = Literal["value", "missing"]
 
@@ -26,7 +26,8 @@ class Column:
     """One column.
 
     Attributes:
-        key: unique in the table ("AP", "delta.AP", "gap.AP", "published.AP", "published.delta.AP", "deviation.AP").
+        key: unique in the table: "AP", "delta.AP", "gap.AP", "per.AP", "published.AP", "published.delta.AP",
+            "deviation.AP".
         label: header without the unit.
         unit: of its numbers; "" for counts and ratios.
         digits: after the decimal point.
@@ -54,7 +55,7 @@ class Column:
     @property
     def is_signed(self) -> bool:
         """Whether a positive number has a plus."""
-        return self.kind.endswith("difference") or self.kind in ("deviation", "contrast")
+        return self.kind.endswith("difference") or self.kind in ("deviation", "contrast", "gain per cost")
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from c2d.core.process.python_process import module_command, module_environment
 from sweeps.reproduce.shipped_reports import reports_of
 from sweeps.smoke.smoke_store import SmokeStore
 
 
-def smoke_report(sweep: str, store: SmokeStore) -> str:
-    """Make the report of one sweep; return what is wrong, "" if nothing is."""
+def smoke_reports(sweeps: Sequence[str], store: SmokeStore, at_once: int) -> Iterator[tuple[str, str]]:
+    """Make the reports of sweeps, some at a time; yield (sweep, what is wrong, "" if nothing is) in their order."""
+    with ThreadPoolExecutor(at_once) as workers:
+        yield from zip(sweeps, workers.map(partial(_smoke_report, store=store), sweeps), strict=True)
+
+
+def _smoke_report(sweep: str, store: SmokeStore) -> str:
     out = store.reports / sweep
     options = ["--sweep", sweep, "--runs", str(store.runs), "--data", str(store.data), "--out", str(out)]
     done = subprocess.run(

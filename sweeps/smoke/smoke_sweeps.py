@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from c2d.core.errors import InputError
@@ -38,17 +38,22 @@ class SmokeResult:
 
 
 def smoke_sweeps(
-    grids: Sequence[SmokeGrid], store: SmokeStore, at_once: int, print_line: Callable[[str], None]
+    grids: Sequence[SmokeGrid],
+    runs: Collection[str],
+    store: SmokeStore,
+    at_once: int,
+    print_line: Callable[[str], None],
 ) -> SmokeResult:
-    """Train every run of some sweeps once, and write their manifests.
+    """Train runs of some sweeps, each once, and write the sweeps' manifests.
 
     Args:
-        grids: of the sweeps; a run of several is trained once.
+        grids: of the sweeps.
+        runs: those to train, with their teachers.
         store: of the smoke.
         at_once: worker processes.
         print_line: called with a line for every cell, and for every teacher, when its run has ended.
     """
-    specs = {run: spec for grid in grids for run, spec in grid.specs().items()}
+    specs = {run: spec for grid in grids for run, spec in grid.specs().items() if run in runs}
     cells = _cells_of_runs(grids)
     result, left = SmokeResult(), Counter(run for spec in specs.values() for run in needed_runs(spec.teachers).values())
     for grid in grids:
@@ -115,12 +120,14 @@ def kinds_table(grids: Sequence[SmokeGrid], result: SmokeResult) -> list[str]:
     specs = {run: spec for grid in grids for run, spec in grid.specs().items()}
     rows: dict[str, list[str]] = {}
     for run, spec in specs.items():
+        if run not in result.ended:
+            continue
         methods = "+".join(next(iter(item)) for item in spec.method)
         rows.setdefault(f"detector, {methods or 'no method'}" if spec.kind == "detector" else spec.kind, []).append(run)
     lines = [f"{'kind':32} {'runs':>5} {'failed':>6} {'seconds':>8}"]
     for kind, runs in sorted(rows.items()):
         failed = sum(run in result.problems for run in runs)
-        seconds = sum(result.ended[run].seconds for run in runs if run in result.ended)
+        seconds = sum(result.ended[run].seconds for run in runs)
         lines.append(f"{kind:32} {len(runs):5} {failed:6} {seconds:8.0f}")
     return lines
 

@@ -152,7 +152,7 @@ ALPHABET = st.one_of(
 NAMES = st.one_of(st.text(ALPHABET, max_size=12), st.sampled_from(["", NASTY, LONG_WORD, "kd_cls", "ssd300"]))
 FLOATS = st.floats(-1e7, 1e7, allow_nan=False) | st.sampled_from([0.0, -0.0, 0.05, 0.25, -0.04, 37.45, 1e-9, 99.95])
 KINDS: st.SearchStrategy[Any] = st.sampled_from(
-    ["measured", "difference", "gap closed", "published", "published difference", "deviation"]
+    ["measured", "difference", "gap closed", "gain per cost", "published", "published difference", "deviation"]
 )
 BETTER: st.SearchStrategy[Any] = st.sampled_from(["higher", "lower", ""])
 MAYBE = st.none() | FLOATS

@@ -62,7 +62,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(action, "run_in_workers", in_this_process)
-        result = action.smoke_sweeps([grid], store, 1, lines.append)
+        result = action.smoke_sweeps([grid], grid.specs(), store, 1, lines.append)
     return SimpleNamespace(store=store, grid=grid, result=result, lines=lines, other_pixels=other_pixels)
 
 

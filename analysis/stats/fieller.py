@@ -1,0 +1,45 @@
+"""Fieller's interval of a ratio of two means.
+
+E. C. Fieller (1954, Journal of the Royal Statistical Society B 16, 175-185): a ratio rho is in the interval when the
+paired t test of numerator - rho denominator does not reject 0 at 5 %. That is exact for normal noise, whatever the
+spreads and their correlation are, from two pairs on. The interval is bounded exactly when the denominator itself is
+significant; where it is not, the ratio has no meaning.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from analysis.stats.permutation import LEVEL
+from analysis.stats.seed_statistics import SAME
+from c2d.metrics.coco_data import Array
+
+INTERVAL = "95 % Fieller"
+
+
+def fieller(numerator: Array, denominator: Array) -> tuple[float, float] | None:
+    """Return the interval of mean(numerator) / mean(denominator); None where neither varies.
+
+    The ratio rho is inside where (a - rho b)^2 <= t^2 (s_aa - 2 rho s_ab + rho^2 s_bb).
+
+    Args:
+        numerator, denominator: (n,) pairs, n >= 2; the denominator is significant in a paired t test at 5 %.
+    """
+    from scipy.special import stdtrit
+
+    n, a, b = len(numerator), float(numerator.mean()), float(denominator.mean())
+    (s_aa, s_ab), (_, s_bb) = (np.cov(numerator, denominator) / n).tolist()
+    scale = max(abs(a), abs(b))
+    if max(s_aa, s_bb) <= (SAME * scale) ** 2:
+        return None
+    square = float(stdtrit(n - 1, 0.5 + LEVEL / 2)) ** 2
+    of_square, of_line, rest = b * b - square * s_bb, a * b - square * s_ab, a * a - square * s_aa
+    root = math.sqrt(max(of_line * of_line - of_square * rest, 0.0))
+    return (of_line - root) / of_square, (of_line + root) / of_square
+
+
+def name_of_interval(n: int) -> str:
+    """Return what tables call the interval of n pairs."""
+    return INTERVAL if n > 2 else f"{INTERVAL}, n = 2: very wide"
