@@ -25,8 +25,8 @@ DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  
 
 SMALL = ("demo", "demo-full", "methods", "moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors",
          "moi-presets", "teacher-fit", "modern-bccd", "modern-coco-mini",
-         "study-recipe", "study-schedule", "study-terms", "study-rivals", "study-teachers", "study-images",
-         "study-bccd")  # fmt: skip
+         "study-recipe", "study-schedule", "study-terms", "study-rivals", "study-heads", "study-teachers",
+         "study-images", "study-bccd", "study-ablations")  # fmt: skip
 WITHOUT_CARD = ("kitti", "voc", "bccd", "coco_mini", "scenes-180", "scenes-60")
 """Data sets whose card is the user's own."""
 SSD = ("icod-students", "icod-weight-temperature", "icod-layers", "icod-iou", "icod-tide")
@@ -43,7 +43,9 @@ COUNTS = {
     "study-recipe": (3 * 3, 3 * 3, 0),
     "study-schedule": (3 * 6 * 4, 3 * 6 * 4, 0),
     "study-terms": (5 * 6 * 4, 5 * 6 * 4, 1),
-    "study-rivals": (5 * 13, 5 * 13, 2),
+    "study-rivals": (5 * 14, 5 * 14, 3),
+    "study-heads": (3 * 6, 3 * 6, 3),
+    "study-ablations": (3 * 20, 3 * 20, 4),
     "study-teachers": (5 * 6, 5 * 6, 5),
     "study-images": (5 * 3 * 2, 5 * 3 * 2, 3),
     "study-bccd": (5 * 4, 5 * 4, 1),
