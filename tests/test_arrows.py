@@ -202,12 +202,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "analysis.formats": ("c2d.core", "c2d.markup", "analysis.tables"),
     "analysis.plots": (
-        "c2d.core", "c2d.data.decoding", "c2d.metrics", "analysis.loading", "analysis.spec", "analysis.stats",
-        "analysis.tables",
+        "c2d.core", "c2d.markup", "c2d.data.decoding", "c2d.metrics", "analysis.loading", "analysis.spec",
+        "analysis.stats", "analysis.tables",
     ),
     "analysis.page": ("c2d.core", "c2d.markup", "analysis.loading", "analysis.tables", "analysis.formats"),
     "analysis.report": (
-        "c2d.core", "c2d.core.yaml", "analysis.loading", "analysis.spec", "analysis.tables",
+        "c2d.core", "c2d.core.yaml", "c2d.markup", "analysis.loading", "analysis.spec", "analysis.tables",
         "analysis.tables.seeds_needed", "analysis.claims", "analysis.formats", "analysis.plots", "analysis.page",
     ),
     "analysis.comparison": (

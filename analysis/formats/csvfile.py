@@ -10,7 +10,7 @@ that of the column. `notes` holds the sentences, not the marks; `runs`, and `fil
 by spaces (a space inside one is written %20, a percent sign %25). An axis whose name is taken by another column, or
 empty, is axis.<number>.<name>.
 
-A text field that a spreadsheet would run as a formula has an apostrophe in front (`analysis.tables.formula_guard`);
+A text field that a spreadsheet would run as a formula has an apostrophe in front (`c2d.markup.formula_guard`);
 `read` removes it again.
 """
 
@@ -22,9 +22,9 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
 from analysis.formats.cell_text import cell_of, with_full_stop
-from analysis.tables.formula_guard import guard, unguard
 from analysis.tables.table import Row, Table
 from c2d.core.errors import InputError
+from c2d.markup.formula_guard import guard, unguard
 
 BEFORE = ("table", "row")
 NUMBERS = ("value", "sd", "n", "promised", "low", "high", "p", "p_adjusted", "family")

@@ -2,7 +2,7 @@
 
 In the CSV text is in quotes and numbers are not, so the label "0.10" remains text and 0.1 a number (RFC 4180; any
 program reads it). Numbers are written so that they parse back to the same bits. An empty field is a missing number, ""
-is empty text. Text that a spreadsheet would run has an apostrophe in front (`analysis.tables.formula_guard`), which
+is empty text. Text that a spreadsheet would run has an apostrophe in front (`c2d.markup.formula_guard`), which
 `read_csv` removes.
 """
 
@@ -18,8 +18,8 @@ import numpy as np
 from analysis.plots.pdf_fonts import small_fonts
 from analysis.plots.style import paper_style
 from analysis.plots.tick_cache import settled_ticks
-from analysis.tables.formula_guard import guard, unguard
 from c2d.core.errors import InputError
+from c2d.markup.formula_guard import guard, unguard
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -236,7 +236,7 @@ def _write(contents: ReportContents, folder: OutputFolder, request: ReportReques
     from analysis.formats import FORMATS
     from analysis.page import render
     from analysis.report.page_context import page_content
-    from analysis.tables.formula_guard import guarded_frame
+    from c2d.markup.formula_guard import guarded_frame
 
     for table in contents.tables:
         for extension, write in FORMATS.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -19,8 +19,9 @@ LARGE = re.compile(r"r50|r101|r152|x101|vgg16")
 def runs_of_every_kind(grids: Sequence[SmokeGrid]) -> set[str]:
     """Return ids of runs that together have every kind of part that the runs of the grids have, and their teachers.
 
-    The parts of a run are its model, its data set, its methods on the family of its model, its schedule and its
-    overrides. Two values of a parameter are of one kind if both are numbers other than 0. Each sweep keeps a cell.
+    The parts of a run are its teacher's network or its student's family, its data set, its methods and teachers on that
+    family, and each value of methods, schedule and overrides. Two numbers other than 0 are of one kind. Each sweep
+    keeps a cell. That every shipped student can be built and trained is a test (tests/c2d/configs/test_students.py).
     """
     specs = {run: spec for grid in grids for run, spec in grid.specs().items()}
     parts = {run: {(spec.kind, *part) for part in _parts(spec)} for run, spec in specs.items()}
@@ -38,16 +39,26 @@ def runs_of_every_kind(grids: Sequence[SmokeGrid]) -> set[str]:
     return chosen
 
 
-def _parts(spec: RunSpec) -> list[tuple[Hashable, ...]]:
+def _parts(spec: RunSpec) -> Iterator[tuple[Hashable, ...]]:
     name = spec.network or (spec.student.name if spec.student else "")
+    yield "model", spec.network or _family(name), first_weights.network_source(spec.init)
+    yield "data", spec.dataset.name, spec.data_free
+    methods = tuple(method for item in spec.method for method in item)
     teachers = tuple(sorted(kind for kind, given in spec.teachers.model_dump().items() if given))
-    return [
-        ("model", name, first_weights.network_source(spec.init)),
-        ("data", spec.dataset.name, spec.data_free),
-        ("method", _family(name), _kind(spec.method), teachers),
-        ("schedule", _kind(spec.to_json()["schedule"]["values"])),
-        ("overrides", _kind(spec.overrides)),
-    ]
+    yield "methods", _family(name), methods, teachers
+    for item in spec.method:
+        yield from (("method", method, *part) for method, given in item.items() for part in _values(given))
+    yield from (("schedule", *part) for part in _values(spec.to_json()["schedule"]["values"]))
+    yield from (("override", *part) for part in _values(spec.overrides))
+
+
+def _values(given: Mapping[str, Any]) -> Iterator[tuple[Hashable, Hashable]]:
+    """Yield (key, kind of its value); the keys of a mapping in it as well."""
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}.{inner}", kind) for inner, kind in _values(value))
+        else:
+            yield key, _kind(value)
 
 
 def _family(name: str) -> str:
@@ -58,8 +69,6 @@ def _family(name: str) -> str:
 
 
 def _kind(value: Any) -> Hashable:
-    if isinstance(value, Mapping):
-        return tuple((key, _kind(value[key])) for key in sorted(value))
     if isinstance(value, list | tuple):
         return tuple(map(_kind, value))
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -28,6 +28,7 @@ def test_medians_beside_goals() -> None:
     assert "| its page, MB | 5.01 | | 5 | no |" in text
 
 
+@pytest.mark.slow
 def test_everything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder with modules of the names of ours, which no process may import."""
     for name in ("analysis.py", "benchmarks.py", "c2d.py"):

@@ -12,6 +12,7 @@ from tests.c2d.methods import reference_step_times
 from tests.forked_python import SUBPROCESS
 
 
+@pytest.mark.slow
 def test_a_reference_is_slower_and_agrees() -> None:
     found, why = reference_times(["fgd"], "retinanet-qr18")
     assert why == ""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.plots.figure_files import csv_text, read_csv
-from analysis.tables.formula_guard import guard, guarded_frame, unguard
+from c2d.markup.formula_guard import guard, guarded_frame, unguard
 
 STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
