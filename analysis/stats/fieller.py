@@ -9,6 +9,7 @@ significant; where it is not, the ratio has no meaning.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +18,39 @@ from analysis.stats.seed_statistics import SAME
 from c2d.metrics.coco_data import Array
 
 INTERVAL = "95 % Fieller"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two differences of rows, over seeds.
+
+    Attributes:
+        value: of the means; None where there is none.
+        n: number of seeds that all rows have.
+        low, high: 95 % interval of the ratio; None where there is none.
+        interval: its name, or why there is none.
+        reason: why there is no ratio; "" where there is one.
+    """
+
+    value: float | None
+    n: int
+    low: float | None = None
+    high: float | None = None
+    interval: str = ""
+    reason: str = ""
+
+
+def ratio_of_means(numerator: Array, denominator: Array) -> Ratio:
+    """Return mean(numerator) / mean(denominator) with its interval.
+
+    Args:
+        numerator, denominator: (n,) pairs, n >= 2; the denominator is significant in a paired t test at 5 %.
+    """
+    value, n = float(numerator.mean() / denominator.mean()), len(numerator)
+    bounds = fieller(numerator, denominator)
+    if bounds is None:
+        return Ratio(value, n, interval="none: no spread")
+    return Ratio(value, n, *bounds, interval=INTERVAL if n > 2 else f"{INTERVAL}, n = 2: very wide")
 
 
 def fieller(numerator: Array, denominator: Array) -> tuple[float, float] | None:
@@ -38,8 +72,3 @@ def fieller(numerator: Array, denominator: Array) -> tuple[float, float] | None:
     of_square, of_line, rest = b * b - square * s_bb, a * b - square * s_ab, a * a - square * s_aa
     root = math.sqrt(max(of_line * of_line - of_square * rest, 0.0))
     return (of_line - root) / of_square, (of_line + root) / of_square
-
-
-def name_of_interval(n: int) -> str:
-    """Return what tables call the interval of n pairs."""
-    return INTERVAL if n > 2 else f"{INTERVAL}, n = 2: very wide"

@@ -12,37 +12,15 @@ differences use, would take the spread of the noise control for that of trained 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from analysis.stats.common_residual import Seeds
-from analysis.stats.fieller import fieller, name_of_interval
+from analysis.stats.fieller import Ratio, ratio_of_means
 from analysis.stats.seed_statistics import SAME, finite_array, paired
 from c2d.metrics.coco_data import Array
 
 
-@dataclass(frozen=True)
-class GapClosed:
-    """The share of the gap that one row closes.
-
-    Attributes:
-        share: 0 at the control, 1 at the reference; None where there is none.
-        n: number of seeds that row, control and reference have.
-        low, high: 95 % interval of the share; None where there is none.
-        interval: its name, or why there is none.
-        reason: why there is no share; "" where there is one.
-    """
-
-    share: float | None
-    n: int
-    low: float | None = None
-    high: float | None = None
-    interval: str = ""
-    reason: str = ""
-
-
-def gap_closed(row: Seeds, control: Seeds, reference: Seeds, better: str) -> GapClosed:
+def gap_closed(row: Seeds, control: Seeds, reference: Seeds, better: str) -> Ratio:
     """Return the share of the gap between control and reference that a row closes.
 
     Args:
@@ -54,16 +32,11 @@ def gap_closed(row: Seeds, control: Seeds, reference: Seeds, better: str) -> Gap
     """
     seeds = sorted(row.keys() & control.keys() & reference.keys())
     if not seeds:
-        return GapClosed(None, 0, reason="row, control and reference have no seed in common")
+        return Ratio(None, 0, reason="row, control and reference have no seed in common")
     x, low, high = (finite_array([of[seed] for seed in seeds], "values") for of in (row, control, reference))
     if reason := _no_gap(high, low, better):
-        return GapClosed(None, len(seeds), reason=reason)
-    gain, gap = x - low, high - low
-    share, n = float(gain.mean() / gap.mean()), len(seeds)
-    bounds = fieller(gain, gap)
-    if bounds is None:
-        return GapClosed(share, n, interval="none: no spread")
-    return GapClosed(share, n, *bounds, interval=name_of_interval(n))
+        return Ratio(None, len(seeds), reason=reason)
+    return ratio_of_means(x - low, high - low)
 
 
 def _no_gap(reference: Array, control: Array, better: str) -> str:

@@ -62,11 +62,11 @@ def _cell(samples: Sequence[Samples]) -> Cell:
             return Cell(kind="missing", n_planned=n_planned, reason=f"{name} has no value ({one.reason})".strip())
     row, baseline, row_cost, baseline_cost = (one.values for one in samples)
     found = gain_per_cost(row, baseline, row_cost, baseline_cost)
-    if found.ratio is None:
+    if found.value is None:
         return Cell(kind="missing", n_planned=n_planned, reason=found.reason)
     seeds = sorted(set.intersection(*(set(one.values) for one in samples)))
     return Cell(
-        value=found.ratio,
+        value=found.value,
         n=found.n,
         n_planned=n_planned,
         low=found.low,

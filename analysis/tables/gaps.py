@@ -74,12 +74,12 @@ def _cell(samples: Sequence[Samples], better: str) -> Cell:
             return Cell(kind="missing", n_planned=n_planned, reason=reason)
     row, control, reference = (one.values for one in samples)
     closed = gap_closed(row, control, reference, better)
-    if closed.share is None:
+    if closed.value is None:
         return Cell(kind="missing", n_planned=n_planned, reason=closed.reason)
     seeds = sorted(set.intersection(*(set(one.values) for one in samples)))
     runs = [(one.runs[seed], one.files) for one in samples for seed in seeds]
     return Cell(
-        value=100 * closed.share,
+        value=100 * closed.value,
         n=closed.n,
         n_planned=n_planned,
         low=None if closed.low is None else 100 * closed.low,

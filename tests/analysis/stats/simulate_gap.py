@@ -50,7 +50,7 @@ def rates(values: Array) -> tuple[float, float, float, float]:
     for row, control, reference in values:
         of_row, of_control, of_reference = (dict(enumerate(one.tolist())) for one in (row, control, reference))
         found = gap_closed(of_row, of_control, of_reference, "higher")
-        if found.share is None:
+        if found.value is None:
             continue
         given += 1
         held += found.low is not None and found.high is not None and found.low <= SHARE <= found.high
@@ -59,7 +59,7 @@ def rates(values: Array) -> tuple[float, float, float, float]:
         low, high = np.quantile(gain[drawn].mean(axis=1) / gap[drawn].mean(axis=1), (0.025, 0.975))
         by_bootstrap += low <= SHARE <= high
         half = quantile * gain.std(ddof=1) / math.sqrt(n) / gap.mean()
-        by_exact += abs(found.share - SHARE) <= half
+        by_exact += abs(found.value - SHARE) <= half
     return given / len(values), held / max(given, 1), by_bootstrap / max(given, 1), by_exact / max(given, 1)
 
 

@@ -16,7 +16,7 @@ HOURS, MORE_HOURS = {0: 2.0, 1: 2.0, 2: 2.0}, {0: 2.5, 1: 2.5, 2: 2.5}
 
 def test_five_ap_for_half_an_hour_are_ten_an_hour() -> None:
     found = gain_per_cost(ROW, BASELINE, MORE_HOURS, HOURS)
-    assert (found.ratio, found.n, found.interval) == (pytest.approx(10), 3, "95 % Fieller")
+    assert (found.value, found.n, found.interval) == (pytest.approx(10), 3, "95 % Fieller")
     # The cost does not vary, so the interval is that of the gains (4, 5, 6) over 0.5: t 4.3027, error 1 / sqrt(3).
     half = 4.302652729911275 / math.sqrt(3) / 0.5
     assert (found.low, found.high) == (pytest.approx(10 - half), pytest.approx(10 + half))
@@ -24,7 +24,7 @@ def test_five_ap_for_half_an_hour_are_ten_an_hour() -> None:
 
 def test_a_loss_is_a_negative_ratio_and_only_common_seeds_count() -> None:
     found = gain_per_cost({**BASELINE, 7: 0.0}, ROW, MORE_HOURS, {**HOURS, 8: 0.0})
-    assert (found.ratio, found.n) == (pytest.approx(-10), 3)
+    assert (found.value, found.n) == (pytest.approx(-10), 3)
 
 
 def test_the_bounds_are_where_the_paired_t_test_turns() -> None:
@@ -51,10 +51,10 @@ def test_the_bounds_are_where_the_paired_t_test_turns() -> None:
 )
 def test_without_a_clear_cost_there_is_no_ratio(cost: dict[int, float], reason: str) -> None:
     found = gain_per_cost(ROW, BASELINE, cost, HOURS)
-    assert found.ratio is None
+    assert found.value is None
     assert reason in found.reason
 
 
 def test_without_spread_there_is_a_ratio_and_no_interval() -> None:
     found = gain_per_cost(dict.fromkeys(range(3), 35.0), dict.fromkeys(range(3), 30.0), MORE_HOURS, HOURS)
-    assert (found.ratio, found.low, found.interval) == (pytest.approx(10), None, "none: no spread")
+    assert (found.value, found.low, found.interval) == (pytest.approx(10), None, "none: no spread")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from analysis.stats.gap_closed import GapClosed, gap_closed
+from analysis.stats.fieller import Ratio
+from analysis.stats.gap_closed import gap_closed
 from c2d.metrics.coco_data import Array
 from tests.analysis.stats.simulate_gap import SHARE, draw, rates
 
@@ -18,7 +19,7 @@ REFERENCE = {0: 21.0, 1: 22.0, 2: 23.0}
 ROW = {0: 5.0, 1: 7.0, 2: 9.0}
 
 
-def _closed(better: str, *rows: Sequence[float] | Array) -> GapClosed:
+def _closed(better: str, *rows: Sequence[float] | Array) -> Ratio:
     """The gap closed of row, control and reference, each one value a seed."""
     row, control, reference = ({seed: float(value) for seed, value in enumerate(one)} for one in rows)
     return gap_closed(row, control, reference, better)
@@ -27,7 +28,7 @@ def _closed(better: str, *rows: Sequence[float] | Array) -> GapClosed:
 def test_the_share_is_that_of_the_means() -> None:
     """Row 7, control 2, reference 22: 5 of 20."""
     found = gap_closed(ROW, CONTROL, REFERENCE, "higher")
-    assert (found.share, found.n, found.interval) == (pytest.approx(0.25), 3, "95 % Fieller")
+    assert (found.value, found.n, found.interval) == (pytest.approx(0.25), 3, "95 % Fieller")
     # The gap is 20 in every seed, so the interval is that of the gain (4, 5, 6) over 20: t 4.3027, error 1 / sqrt(3).
     half = 4.302652729911275 / math.sqrt(3) / 20
     assert (found.low, found.high) == (pytest.approx(0.25 - half), pytest.approx(0.25 + half))
@@ -47,10 +48,10 @@ def test_the_bounds_are_where_the_paired_t_test_turns() -> None:
 
 def test_only_common_seeds_count_and_lower_may_be_better() -> None:
     found = gap_closed({**ROW, 7: 99.0}, {**CONTROL, 8: 99.0}, REFERENCE, "higher")
-    assert (found.share, found.n) == (pytest.approx(0.25), 3)
+    assert (found.value, found.n) == (pytest.approx(0.25), 3)
     found = _closed("lower", *([-value for value in one.values()] for one in (ROW, CONTROL, REFERENCE)))
-    assert found.share == pytest.approx(0.25)
-    assert gap_closed(CONTROL, REFERENCE, ROW, "").share == pytest.approx(20 / 15)
+    assert found.value == pytest.approx(0.25)
+    assert gap_closed(CONTROL, REFERENCE, ROW, "").value == pytest.approx(20 / 15)
 
 
 @pytest.mark.parametrize(
@@ -71,13 +72,13 @@ def test_there_is_no_share_without_a_clear_gap(
     control: dict[int, float], reference: dict[int, float], reason: str
 ) -> None:
     found = gap_closed(ROW, control, reference, "higher")
-    assert (found.share, found.low, found.high) == (None, None, None)
+    assert (found.value, found.low, found.high) == (None, None, None)
     assert found.reason.startswith(reason)
 
 
 def test_without_any_spread_there_is_a_share_and_no_interval() -> None:
     found = _closed("higher", *([value] * 3 for value in (5.0, 1.0, 9.0)))
-    assert (found.share, found.low, found.interval) == (0.5, None, "none: no spread")
+    assert (found.value, found.low, found.interval) == (0.5, None, "none: no spread")
     assert _closed("higher", *([value, value + 0.1] for value in (5.0, 1.0, 9.0))).interval == "none: no spread"
 
 

@@ -63,7 +63,7 @@ def test_each_row_has_its_share_of_the_gap_of_its_own_capacity(study: Study) -> 
         wanted = gap_closed(samples[0], samples[1], samples[2], "higher")
         cell = _row(table, capacity, "impressions", "soft_labels").cells["gap.AP"]
         assert (cell.value, cell.low, cell.high, cell.n, cell.n_planned) == (
-            *(pytest.approx(100 * (share or 0)) for share in (wanted.share, wanted.low, wanted.high)), 3, 3,
+            *(pytest.approx(100 * (share or 0)) for share in (wanted.value, wanted.low, wanted.high)), 3, 3,
         )  # fmt: skip
         assert [run.split("-")[1] for run in cell.runs] == ["soft_labels"] * 3 + ["baseline"] * 6
         assert len(cell.files) == 9

@@ -41,7 +41,7 @@ COUNTS = {
     "demo-full": (5 * 6, 5 * 6, 2),
     # The study: baselines alone, then five seeds of each row.
     "study-recipe": (3 * 3, 3 * 3, 0),
-    "study-schedule": (3 * 6 * 4, 3 * 6 * 4, 0),
+    "study-schedule": (3 * 7 * 4, 3 * 7 * 4, 0),
     "study-terms": (5 * 6 * 4, 5 * 6 * 4, 1),
     "study-rivals": (5 * 14, 5 * 14, 3),
     "study-heads": (3 * 6, 3 * 6, 3),

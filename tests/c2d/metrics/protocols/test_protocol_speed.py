@@ -57,5 +57,5 @@ def test_half_a_million_detections_take_a_few_seconds(capsys: pytest.CaptureFixt
         result, cost = processor_cost(partial(evaluate, annotations, data))
         with capsys.disabled():
             print(f"\n{name}: {cost:.0f} units, {len(annotations)} objects, {len(data.dt_score)} detections")
-        assert cost < 0
+        assert cost < 40
         assert len(result["per_class"]) == 3
