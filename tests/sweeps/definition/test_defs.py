@@ -25,7 +25,7 @@ DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  
 
 SMALL = ("demo", "demo-full", "methods", "moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors",
          "moi-presets", "teacher-fit", "modern-bccd", "modern-coco-mini",
-         "study-recipe", "study-schedule", "study-terms", "study-rivals", "study-heads", "study-teachers",
+         "study-recipe", "study-schedule", "study-trial", "study-terms", "study-rivals", "study-heads", "study-teachers",
          "study-images", "study-bccd", "study-ablations")  # fmt: skip
 WITHOUT_CARD = ("kitti", "voc", "bccd", "coco_mini", "scenes-180", "scenes-60")
 """Data sets whose card is the user's own."""
@@ -33,7 +33,7 @@ SSD = ("icod-students", "icod-weight-temperature", "icod-layers", "icod-iou", "i
 
 BASELINES_ALONE = ("study-recipe", "study-schedule")
 FIVE_SEEDS = ("demo", "demo-full", "study-terms", "study-rivals", "study-teachers", "study-images", "study-bccd")
-SEEDS = {"study-recipe": 1, **dict.fromkeys(FIVE_SEEDS, 5)}
+SEEDS = {"study-recipe": 1, "study-trial": 1, **dict.fromkeys(FIVE_SEEDS, 5)}
 """{definition: number of its seeds}; the others have three."""
 # name: cells, distinct runs, teachers. Three seeds each: 3 x (rows), 3 x (different rows).
 COUNTS = {
@@ -42,6 +42,7 @@ COUNTS = {
     # The study: baselines alone, then five seeds of each row.
     "study-recipe": (3 * 3, 3 * 3, 0),
     "study-schedule": (3 * 7 * 4, 3 * 7 * 4, 0),
+    "study-trial": (4, 4, 1),
     "study-terms": (5 * 6 * 4, 5 * 6 * 4, 1),
     "study-rivals": (5 * 14, 5 * 14, 3),
     "study-heads": (3 * 6, 3 * 6, 3),
