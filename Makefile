@@ -10,13 +10,13 @@ READY  := $(VENV)/.ready
 # One process for each core, at most 8 (each needs up to 2 GiB for imported packages), with one thread each: the tensors
 # of the tests are small. The tests of a file run in one process, so that its fixtures are created once.
 WORKERS ?= auto
-test students graphs simulate trust: export OMP_NUM_THREADS ?= 1
+test test-slow students graphs simulate trust: export OMP_NUM_THREADS ?= 1
 test-cluster test-web: export OMP_NUM_THREADS ?= 2
 # Threads that spin while they wait take ten times as long on a machine with other work.
-test trust test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
+test test-slow trust test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test smoke study study-report students graphs freeze simulate trust test-cluster test-web docs docs-outputs wheel lint format pins lock audit clean
+.PHONY: help venv demo test test-slow smoke study study-report students graphs freeze simulate trust test-cluster test-web docs docs-outputs wheel lint format pins lock audit clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ demo: $(READY) ## the demo: four cells on procedural scenes, then their table (A
 
 test: $(READY) ## the tests (at most 10 minutes on 2 cores; ARGS="-k icod" to choose)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 8 --dist loadfile -m "not slow and not cluster and not web" $(ARGS)
+
+test-slow: $(READY) ## the tests marked slow, a minute or more each: scale, coverage, the benchmarks of benchmarks
+	$(BIN)/python -m pytest -q -m "slow and not cluster and not web" $(ARGS)
 
 study: $(READY) ## continue the study: train what its archive lacks (about 15 hours in all; ARGS="study-terms --filter model=dino")
 	@bash .ci/study $(ARGS)
