@@ -25,8 +25,8 @@ DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  
 
 SMALL = ("demo", "demo-full", "methods", "moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors",
          "moi-presets", "teacher-fit", "modern-bccd", "modern-coco-mini",
-         "study-recipe", "study-schedule", "study-trial", "study-terms", "study-rivals", "study-heads", "study-teachers",
-         "study-images", "study-bccd", "study-ablations")  # fmt: skip
+         "study-recipe", "study-schedule", "study-trial", "study-terms", "study-rivals", "study-heads",
+         "study-teachers", "study-images", "study-bccd", "study-ablations")  # fmt: skip
 WITHOUT_CARD = ("kitti", "voc", "bccd", "coco_mini", "scenes-180", "scenes-60")
 """Data sets whose card is the user's own."""
 SSD = ("icod-students", "icod-weight-temperature", "icod-layers", "icod-iou", "icod-tide")
