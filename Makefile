@@ -56,7 +56,7 @@ simulate: $(READY) ## the simulations of docs/results/statistics.md, minutes of 
 trust: $(READY) ## the campaign of docs/results/trust.md: kills, faults, fuzzing, soak (an hour; root; ARGS=PART for one)
 	@$(BIN)/python -m tests.trust $(ARGS)
 
-test-cluster: $(READY) ## tests on a real SLURM, started for them (root, and the packages that .ci/slurm installs)
+test-cluster: $(READY) ## tests on a real SLURM, started for them (root, and the packages that .ci/slurm installs; SLOW=1 for all)
 	@bash .ci/marked cluster $(BIN)/python $(ARGS)
 
 test-web: $(READY) ## tests with a real browser and real LaTeX

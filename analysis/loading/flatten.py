@@ -186,12 +186,23 @@ def _read(value: Mapping[str, Any], columns: Sequence[FrameColumn], kind: str = 
 
 
 def _device(newest: Mapping[str, Any]) -> str:
-    """ "NVIDIA H100", "2 x NVIDIA H100", or the CPU where no GPU was used."""
+    """ "NVIDIA H100", "2 x NVIDIA H100", or where no GPU was used the CPU and its threads: "AMD EPYC, 2 threads".
+
+    A training on a CPU with another number of threads has other numbers from its first steps on.
+    """
     names = [text(name, "machine.gpu") for name in items(optional(newest, "machine", "gpu") or [], "machine.gpu")]
     if not names:
-        return text(optional(newest, "machine", "cpu"), "machine.cpu")
+        return ", ".join(filter(None, [text(optional(newest, "machine", "cpu"), "machine.cpu"), _threads(newest)]))
     counts = {name: names.count(name) for name in names}
     return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())
+
+
+def _threads(newest: Mapping[str, Any]) -> str:
+    """ "2 threads"; "" where no run of its time recorded them and OMP_NUM_THREADS was not set."""
+    recorded = number(optional(newest, "machine", "threads"), "machine.threads", 1)
+    variable = text(optional(newest, "environment", "OMP_NUM_THREADS"), "environment.OMP_NUM_THREADS")
+    count = variable if recorded is None else f"{recorded:g}"
+    return f"{count} thread{'' if count == '1' else 's'}" if count else ""
 
 
 def _canonical(value: Any) -> str:

@@ -52,7 +52,7 @@ def attempt_facts() -> dict[str, Any]:
             "system": platform.platform(),
             "cpu": _cpu(),
             "cpus": os.cpu_count(),
-            **_gpu(),
+            **_torch(),
         },
         "command": mask_command(sys.argv),
         "slurm": {key: os.environ[key] for key in SLURM_FACTS if key in os.environ},
@@ -114,12 +114,14 @@ def _cpu() -> str:
     return models[0] if models else platform.processor()
 
 
-def _gpu() -> dict[str, Any]:
+def _torch() -> dict[str, Any]:
+    """What torch computes with. On a CPU the number of threads is part of it: sums are rounded in another order."""
     import torch
 
     if not torch.cuda.is_available():
-        return {"gpu": None, "cuda": torch.version.cuda, "cudnn": None}
+        return {"threads": torch.get_num_threads(), "gpu": None, "cuda": torch.version.cuda, "cudnn": None}
     return {
+        "threads": torch.get_num_threads(),
         "gpu": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),

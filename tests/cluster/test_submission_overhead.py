@@ -69,6 +69,7 @@ def finished(tmp_path: Path) -> RunFolder:
     return run
 
 
+@pytest.mark.slow
 def test_an_array_of_no_ops_costs_what_one_written_by_hand_costs(
     wide: Cluster, finished: RunFolder, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.cluster
 SHORT, LONG, SLICED = 600, 1500, 9000  # iterations of some 20 ms; a checkpoint every tenth of them
 EARLY = 100
 Reference = Callable[[int], RunFolder]
+_THIS = sys.modules[__name__]
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +41,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def reference(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+def reference(
+    data: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Reference]:
     """Runs that nobody disturbed. They train beside the first tests, on the machine's other core."""
     root = tmp_path_factory.mktemp("undisturbed")
-    process = undisturbed(root, data, SHORT, LONG, SLICED)
+    with_campaign = any(item.get_closest_marker("slow") for item in request.session.items if item.module is _THIS)
+    process = undisturbed(root, data, SHORT, *((LONG, SLICED) if with_campaign else ()))
 
     def of(iterations: int) -> RunFolder:
         folder = RunFolder(next((root / str(iterations)).glob("tiny-*")))
@@ -164,6 +169,7 @@ def test_cancelled_stays_cancelled_until_somebody_asks(short: Trial, client: Clu
     assert_equal(short.run, reference(SHORT))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_slices_of_a_minute(client: Cluster, tmp_path: Path, data: Path, reference: Reference) -> None:
     """More slices than three, submitit's own limit; each is asked to leave by USR2 after some seconds of training."""
@@ -218,6 +224,7 @@ def one_kill(trial: Trial, how: str, delay: float, linger: float) -> str:
     return f"{how:7} in {stage:9} at {trial.iteration:4}: noted {noted}; {trial.state()}"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_twenty_random_kills(client: Cluster, tmp_path: Path, data: Path, reference: Reference) -> None:
     """At random moments of start-up and training, the last ones in the evaluation: not a bit of the result changes.

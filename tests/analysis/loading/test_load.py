@@ -229,6 +229,20 @@ def test_the_newest_attempt_says_where_it_ran(runs: Path) -> None:
     assert _read(runs).frame["code"][1] == "snapshot 0123456789ab"
 
 
+def test_a_cpu_has_its_threads(runs: Path) -> None:
+    """Trainings with one thread and with two part after some steps: a sum is rounded in another order."""
+    path = runs / _run(make_store(runs, METHODS, seeds=1), "c2d") / "env.json"
+    _edit(path, lambda value: value["attempts"][0]["machine"].update(cpu="EPYC", gpu=None))
+    assert _read(runs).frame["device"][1] == "EPYC"
+    _edit(path, lambda value: value["attempts"][0].update(environment={"OMP_NUM_THREADS": "1"}))
+    assert _read(runs).frame["device"][1] == "EPYC, 1 thread"  # of before it was recorded
+    _edit(path, lambda value: value["attempts"][0]["machine"].update(threads=2))
+    assert _read(runs).frame["device"][1] == "EPYC, 2 threads"
+    _edit(path, lambda value: value["attempts"][0]["machine"].update(threads="many"))
+    (problem,) = _read(runs).problems
+    assert "machine.threads" in str(problem)
+
+
 def test_two_teachers_keep_their_own_numbers(runs: Path) -> None:
     """Top-1 of a classifier and AP of a detector are no one quantity, and a student may have both teachers."""
     run = _run(make_store(runs, METHODS, seeds=1), "c2d")
