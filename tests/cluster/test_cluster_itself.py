@@ -25,6 +25,7 @@ def test_an_array_of_four_by_submitit(client: Cluster, tmp_path: Path) -> None:
     client.wait_for(f"{array}_0", "COMPLETED")
 
 
+@pytest.mark.slow
 def test_preempted_requeued_once_and_finished(client: Cluster, tmp_path: Path) -> None:
     done = tmp_path / "done"
     log = tmp_path / "log"
@@ -40,6 +41,7 @@ def test_preempted_requeued_once_and_finished(client: Cluster, tmp_path: Path) -
     assert client.field(job, "Restarts") == "1"
 
 
+@pytest.mark.slow
 def test_a_node_that_went_down_gives_its_job_back(client: Cluster, tmp_path: Path) -> None:
     log = tmp_path / "log"
     job = client.submit(POLITE, "--requeue", "--open-mode=append", "-o", str(log))
@@ -51,6 +53,7 @@ def test_a_node_that_went_down_gives_its_job_back(client: Cluster, tmp_path: Pat
     assert "Node failure on " + node in log.read_text()
 
 
+@pytest.mark.slow
 def test_a_killed_slurmd_is_noticed(client: Cluster, tmp_path: Path) -> None:
     log = tmp_path / "log"
     job = client.submit(POLITE, "--requeue", "-o", str(log))

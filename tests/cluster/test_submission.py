@@ -276,6 +276,7 @@ def listeners() -> set[int]:
     return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
 
 
+@pytest.mark.slow
 def test_the_demo_gives_the_same_numbers_here_and_through_slurm(
     login_node: LoginNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def test_preempted(short: Trial, client: Cluster, reference: Reference) -> None:
     assert_equal(short.run, reference(SHORT))
 
 
+@pytest.mark.slow
 def test_its_node_goes_down(short: Trial, client: Cluster, reference: Reference) -> None:
     short.until_iteration(EARLY)
     client.down(client.field(short.job, "BatchHost"))
@@ -123,6 +124,7 @@ def test_killed_outright_and_its_newest_checkpoint_is_damaged(short: Trial, refe
     assert_equal(short.run, reference(SHORT))
 
 
+@pytest.mark.slow
 def test_its_slurmd_is_killed_and_the_old_process_lives_on(
     client: Cluster, tmp_path: Path, data: Path, reference: Reference
 ) -> None:
@@ -151,6 +153,7 @@ def test_its_slurmd_is_killed_and_the_old_process_lives_on(
     assert_equal(trial.run, reference(SHORT))
 
 
+@pytest.mark.slow
 def test_cancelled_stays_cancelled_until_somebody_asks(short: Trial, client: Cluster, reference: Reference) -> None:
     short.until_iteration(EARLY)
     first = short.job

@@ -16,6 +16,7 @@ from tests.cluster.trial import Trial
 pytestmark = pytest.mark.cluster
 
 
+@pytest.mark.slow
 def test_a_requeued_job_is_one_run_in_each_tracker(
     client: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
