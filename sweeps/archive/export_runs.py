@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from sweeps.archive.thinned_curves import thin_curves
 from sweeps.launchers.launch_request import PrintLine
 
 DAMAGED = "damaged"
+_NAMED = 3  # runs in a line
 OTHER_PLACE = "give another place with --out"
 OTHER_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.zst", ".7z", ".xz", ".txz")
 README = """Finished runs of c2d, the newest of {made}, exported with version {version}.
@@ -70,7 +71,7 @@ def export_runs(request: ExportRequest, print_line: PrintLine) -> ArchiveIndex:
 
     Args:
         request: what to export.
-        print_line: called with a line for every run that is left out.
+        print_line: called with a line for every state in which runs are left out, and for every damaged run.
 
     Raises:
         InputError: `out` exists or is in the store, nothing is finished, a run or sweep is unknown, a run is damaged
@@ -78,9 +79,8 @@ def export_runs(request: ExportRequest, print_line: PrintLine) -> ArchiveIndex:
     """
     _check_request(request)
     roles, missing = _chosen(request, print_line)
-    for run, state in missing.items():
-        if state != DAMAGED:
-            print_line(f"left out: {run} is {state}")
+    for line in _left_out(missing):
+        print_line(line)
     if not roles:
         raise _nothing(missing)
     out = request.out.absolute()
@@ -113,6 +113,17 @@ def export_runs(request: ExportRequest, print_line: PrintLine) -> ArchiveIndex:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return index
+
+
+def _left_out(missing: Mapping[str, str]) -> Iterator[str]:
+    """Yield one line for each state but damage: most of a large sweep may not have run yet."""
+    for state in dict.fromkeys(state for state in missing.values() if state != DAMAGED):
+        runs = [run for run, of_run in missing.items() if of_run == state]
+        if len(runs) == 1:
+            yield f"left out: {runs[0]} is {state}"
+        else:
+            more = ", ... (all in ARCHIVE.json)" if len(runs) > _NAMED else ""
+            yield f"left out: {len(runs)} runs are {state}: {', '.join(runs[:_NAMED])}{more}"
 
 
 def _check_request(request: ExportRequest) -> None:

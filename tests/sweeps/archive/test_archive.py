@@ -75,6 +75,24 @@ def test_a_report_reads_an_archive_as_it_reads_the_store(export: Export) -> None
     assert of_archive.AP[done].equals(of_store.AP[done])
 
 
+def test_runs_that_are_not_finished_have_one_line_a_state(store: Path, tmp_path: Path) -> None:
+    done = sorted(run.name for run in store.glob("tiny-*") if read_json(run / "status.json")["state"] == "done")
+    *waiting, gone = done[:5]
+    for run in waiting:
+        atomic_write_json(store / run / "status.json", read_json(store / run / "status.json") | {"state": "waiting"})
+        (store / run / "result.json").unlink()
+    shutil.rmtree(store / gone)
+    lines: list[str] = []
+    export_runs(ExportRequest(store, tmp_path / "out", sweeps=["tiny"]), lines.append)
+    (of_waiting,) = [line for line in lines if " waiting" in line]
+    count, _, named = of_waiting.removeprefix("left out: ").partition(" runs are waiting: ")
+    assert int(count) >= 4
+    assert len(re.findall(r"tiny-[\w-]+-s\d", named)) == 3
+    assert named.endswith(", ... (all in ARCHIVE.json)")
+    assert f"left out: {gone} is not launched" in lines
+    assert set(waiting) <= set(read_json(tmp_path / "out" / INDEX_FILE)["missing"])
+
+
 def test_export_of_one_run_brings_its_teacher_and_only_what_is_asked(export: Export) -> None:
     out = export(run_ids=[STUDENT], weights=False, detections=False)
     index = read_json(out / INDEX_FILE)
