@@ -23,7 +23,7 @@ BLOCK = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(?=<!-- end -->)", re
 
 def specs(root: Path) -> list[str]:
     """Return the YAML files of the folder, without tables and figures of sweeps that the archive does not have yet."""
-    begun = set(analysis.load(root / ARCHIVE)["sweep"])
+    begun = {name for names in set(analysis.load(root / ARCHIVE)["sweep"]) for name in names.split(", ")}
     files = sorted((root / STUDY).glob("*.yaml"))
     given = {path: parse_mapping(path.read_text("utf-8"), path.name, "") for path in files}
     chosen = [path for path, spec in given.items() if spec["kind"] == "claims" or spec["sweep"] in begun]
