@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.cluster
 SHORT, LONG, SLICED = 600, 1500, 9000  # iterations of some 20 ms; a checkpoint every tenth of them
 EARLY = 100
 Reference = Callable[[int], RunFolder]
-_THIS = sys.modules[__name__]
+_HERE = Path(__file__)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def reference(
 ) -> Iterator[Reference]:
     """Runs that nobody disturbed. They train beside the first tests, on the machine's other core."""
     root = tmp_path_factory.mktemp("undisturbed")
-    with_campaign = any(item.get_closest_marker("slow") for item in request.session.items if item.module is _THIS)
+    with_campaign = any(item.get_closest_marker("slow") for item in request.session.items if item.path == _HERE)
     process = undisturbed(root, data, SHORT, *((LONG, SLICED) if with_campaign else ()))
 
     def of(iterations: int) -> RunFolder:
