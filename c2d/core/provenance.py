@@ -118,11 +118,10 @@ def _torch() -> dict[str, Any]:
     """What torch computes with. On a CPU the number of threads is part of it: sums are rounded in another order."""
     import torch
 
-    if not torch.cuda.is_available():
-        return {"threads": torch.get_num_threads(), "gpu": None, "cuda": torch.version.cuda, "cudnn": None}
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "threads": torch.get_num_threads(),
-        "gpu": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "gpu": gpus or None,
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version() if gpus else None,
     }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import torch
+
 import c2d
-from c2d.core.provenance import git_state
+from c2d.core.provenance import attempt_facts, git_state
 
 
 def _git(folder: Path, *words: str) -> None:
@@ -32,3 +34,14 @@ def test_the_state_of_a_checkout_of_this_package(tmp_path: Path) -> None:
     assert dirty is not None
     assert dirty["dirty"]
     assert len(dirty["diff_sha256"]) == 64
+
+
+def test_an_attempt_has_the_threads_of_torch() -> None:
+    """With another number of threads the same seed gives other numbers on a CPU."""
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            assert attempt_facts()["machine"]["threads"] == threads
+    finally:
+        torch.set_num_threads(before)
