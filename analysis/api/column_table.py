@@ -50,6 +50,8 @@ MEANINGS = {
     "params": "parameters of the exported student",
     "fit": "how a classifier was fitted",
     "train_s": "time of the training, all attempts",
+    "train_cpu_s": "CPU time of the training, all attempts: of all threads, and on several GPUs of rank 0",
+    "peak_mib": "largest memory of the run's process: of tensors on a GPU, else resident",
     "detect_s": "time of the detection in the evaluation",
     "engine": "engine of the COCO numbers, with version",
     "images": "images of the evaluation; of impressions the images made",

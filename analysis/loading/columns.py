@@ -176,6 +176,10 @@ RESULT_COLUMNS = (
         Quantity("train_hours", "train_s", "training", "h", 1 / 3600, 2),
         Quantity("train_minutes", "train_s", "training", "min", 1 / 60, 1),
     )),
+    _number("train_cpu_s", "seconds", "train_cpu", low=0, run_kinds=TRAINED, quantities=(
+        Quantity("train_cpu_hours", "train_cpu_s", "training", "CPU h", 1 / 3600, 2),
+        Quantity("train_cpu_minutes", "train_cpu_s", "training", "CPU min", 1 / 60, 1),
+    )),
     _number("detect_s", "seconds", "detect", run_kinds=("detector",)),
     FrameColumn("engine"),
     # Of the evaluation split; of a run of kind impressions those that it made.
@@ -196,8 +200,8 @@ RESULT_COLUMNS = (
         Quantity("images_per_minute", "images_per_minute", "synthesis", "images/min", 1.0, 1, "higher",
                  ("impressions",)),
     )),
-    _number("peak_mib", "memory_mib", low=0, run_kinds=("impressions",), quantities=(
-        Quantity("peak_mib", "peak_mib", "peak memory, synthesis", "MiB", 1.0, 0, "lower", ("impressions",)),
+    _number("peak_mib", "memory_mib", low=0, quantities=(
+        Quantity("peak_mib", "peak_mib", "peak memory of the run", "MiB", 1.0, 0, "lower"),
     )),
     _number("teacher_temperature", "teachers", "classifier", "temperature", low=0, run_kinds=("detector",)),
     # Of the file of first weights, and of neck and heads: the number of keys that came from the teacher.

@@ -10,13 +10,12 @@ import contextlib
 import ctypes
 import gc
 import os
-import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-STATUS = Path("/proc/self/status")
+from c2d.core.process.process_cost import resident_peak_mib
+
 CLEAR_REFS = Path("/proc/self/clear_refs")
 OUT_OF_MEMORY_TEXTS = (
     "can't allocate memory",
@@ -37,21 +36,6 @@ def resident_mib() -> float:
     except OSError:
         return 0.0
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def resident_peak_mib() -> float:
-    """Return the largest resident memory of this process, in MiB, so far or since `reset_peak`."""
-    # VmHWM and not `ru_maxrss`: in a child the latter begins with the peak of its parent, because it outlives the exec.
-    try:
-        peak = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())
-    except OSError:
-        peak = None
-    if peak:
-        return int(peak[1]) / 1024
-    import resource
-
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def baseline_mib(device: str) -> float:

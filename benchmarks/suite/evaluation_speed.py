@@ -22,9 +22,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine.peak_memory import resident_peak_mib
 from benchmarks.suite.synthetic_dataset import DETECTIONS, OBJECTS, write_synthetic_files
 from c2d.core.errors import InputError, RunError
+from c2d.core.process.process_cost import resident_peak_mib
 from c2d.core.process.python_process import module_command, module_environment
 
 MIN_IMAGES = 20

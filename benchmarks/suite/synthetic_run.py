@@ -33,7 +33,8 @@ def write_teacher(runs: Path, run: str = "resnet18-classifier-0123456789ab-s0") 
 def classifier_result_json() -> dict[str, Any]:
     """Return the content of a classifier's result.json."""
     return {"format": 1, "kind": "classifier", "n": 100, "top1": 0.95, "top5": 0.99, "nll": 0.2, "ece": 0.02,
-            "params": 11_000_000, "seconds": {"score": 1.0, "train": 100.0}}  # fmt: skip
+            "params": 11_000_000, "seconds": {"score": 1.0, "train": 100.0, "train_cpu": 150.0},
+            "memory_mib": 900.0}  # fmt: skip
 
 
 def write_student(
@@ -94,7 +95,8 @@ def result_json(ap: float, teacher: str | None, classes: Sequence[str] = CLASSES
             "engine": {"name": "hotcoco", "version": "1.3.0"},
         },
         "params": 1_300_000,
-        "seconds": {"detect": 2.0, "score": 0.1, "train": 100.0},
+        "seconds": {"detect": 2.0, "score": 0.1, "train": 100.0, "train_cpu": 150.0},
+        "memory_mib": 900.0,
         "audit_init": None,
         "teachers": {
             "classifier": {"run": teacher, "top1": 0.95} if teacher else None,

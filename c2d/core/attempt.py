@@ -86,6 +86,8 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
     number = (before.get("attempt") or 0) + 1
     fresh = {"stage": "configure", "reason": None, "failure_class": None, "error": None}
     clock = {"begun": round(time.time(), 3), "elapsed_before_s": max(0.0, before.get("elapsed_s") or 0.0)}
+    # None: earlier attempts were of a version that did not record it.
+    clock["cpu_before_s"] = before.get("cpu_s") if clock["elapsed_before_s"] else 0.0
     try:
         folder.write_status("running", attempt=number, **fresh, **clock)
         environments.append({"attempt": number, **attempt_facts()})

@@ -22,6 +22,7 @@ from c2d.core.disk import check_no_device, disk_error, open_draft
 from c2d.core.errors import InputError, RunError
 from c2d.core.json_values import MAX_BYTES
 from c2d.core.masking import mask_text
+from c2d.core.process.process_cost import cpu_seconds
 from c2d.core.regular_file import Problem
 from c2d.core.status_shape import STATES
 
@@ -33,8 +34,8 @@ LAUNCHER_FILES = (JOB_FILE, CANARY_FILE)
 LATENCY_FOLDER = "latency"
 NODE_VARIABLE = "SLURMD_NODENAME"
 """SLURM's name of the node a job runs on. sbatch knows nodes by this name only, and the host may have another one."""
-_MONOTONIC_BEGIN: dict[Path, tuple[float | None, float]] = {}
-"""{run folder: (`begun`, time.monotonic() then)} of the attempts that this process has begun."""
+_OWN_BEGIN: dict[Path, tuple[float | None, float, float]] = {}
+"""{run folder: (`begun`, time.monotonic() then, CPU seconds at the start)} of the attempts of this process."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,8 @@ class RunFolder:
     def write_status(self, state: str, **facts: Any) -> None:
         """Replace status.json; keys that are not given keep their values.
 
-        `elapsed_s` counts the seconds of all attempts; one that was killed counts up to its last heartbeat.
+        `elapsed_s` counts the seconds of all attempts, `cpu_s` the CPU seconds of their processes (of rank 0, with its
+        loader processes that have ended); one that was killed counts up to its last heartbeat.
 
         Args:
             state: one of STATES. Host, pid and heartbeat (UTC) are added, in a job of SLURM also the name of its node.
@@ -220,7 +222,7 @@ class RunFolder:
         """
         if state not in STATES:
             raise ValueError(f"state {state!r} is none of {STATES}")
-        is_attempt = state == "running" and "begun" not in facts and self.path in _MONOTONIC_BEGIN
+        is_attempt = state == "running" and "begun" not in facts and self.path in _OWN_BEGIN
         if is_attempt and not self.status.exists():
             raise RunError(f"{self.path}: the run folder was deleted while it trained; submit it again", "config")
         # The process that holds the run replaces a file that was damaged meanwhile.
@@ -234,11 +236,14 @@ class RunFolder:
         if NODE_VARIABLE in os.environ:
             status["node"] = os.environ[NODE_VARIABLE]
         if begun is not None and "begun" in facts:
-            _MONOTONIC_BEGIN[self.path] = begun, time.monotonic() - max(0.0, now.timestamp() - begun)
+            _OWN_BEGIN[self.path] = begun, time.monotonic() - max(0.0, now.timestamp() - begun), cpu_seconds()
         if begun is not None:
-            own_begin, since = _MONOTONIC_BEGIN.get(self.path, (None, 0.0))
+            own_begin, since, cpu_since = _OWN_BEGIN.get(self.path, (None, 0.0, 0.0))
             # The process of the attempt is not misled by a clock that is set; of another one, no time is negative.
             elapsed_s = time.monotonic() - since if own_begin == begun else max(0.0, now.timestamp() - begun)
+            if own_begin == begun:  # no other process knows its CPU seconds
+                spent_before = status.get("cpu_before_s")
+                status["cpu_s"] = None if spent_before is None else round(spent_before + cpu_seconds() - cpu_since, 3)
             status["elapsed_s"] = round((status.get("elapsed_before_s") or 0.0) + elapsed_s, 3)
         atomic_write_json(self.status, status)
 

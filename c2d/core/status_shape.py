@@ -48,8 +48,7 @@ CHECKS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "iteration": whole,
     "iterations": whole,
     "begun": _epoch,
-    "elapsed_before_s": _seconds,
-    "elapsed_s": _seconds,
+    **dict.fromkeys(("elapsed_before_s", "elapsed_s", "cpu_before_s", "cpu_s"), _seconds),
     "heartbeat": _time,
     **dict.fromkeys(("host", "node", "stage", "reason", "failure_class", "error"), _text),
 }

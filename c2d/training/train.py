@@ -19,6 +19,7 @@ from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_json_
 from c2d.distillation.gradient_monitor import GradientMonitor
 from c2d.evaluation.distributed import is_main, join_process_group
 from c2d.evaluation.evaluate_detector import evaluate_detector, load_ground_truth
+from c2d.ops.process_memory import memory_mib
 from c2d.specs.data_of_run import verified_data
 from c2d.specs.spec import parse_spec
 from c2d.tracking.tracker_option import TrackerOption, parse_trackers
@@ -180,7 +181,9 @@ def _finish(
     """Export and evaluate the last weights; write and return the content of result.json."""
     folder = run.folder
     folder.write_status("running", stage="export")
-    trained_s = folder.read_status()["elapsed_s"]  # of all attempts
+    status = folder.read_status()  # the seconds in it are those of all attempts
+    train_s = {"train": status["elapsed_s"], "train_cpu": status["cpu_s"]}
+    peak_mib = round(memory_mib(), 1)
     if run.spec.has_steps:
         checkpoint.export(checkpoint.list_checkpoints(folder)[-1], _weights(run), run.spec.kind)
     folder.write_status("running", stage="evaluate")
@@ -194,10 +197,10 @@ def _finish(
         result |= published_facts(run.spec, result["AP"])
         if result["published_ap_warning"]:
             log.warning(result["published_ap_warning"])
-    seconds = {**result["seconds"], "train": trained_s}
     if facts_of_fit:
         run.facts["fit"] |= facts_of_fit
-    result |= run.facts | {"seconds": seconds, "sha256": file_digests(folder, _weights(run))}
+    spent = {"seconds": result["seconds"] | train_s, "memory_mib": peak_mib}
+    result |= run.facts | spent | {"sha256": file_digests(folder, _weights(run))}
     check_remade(folder, result)
     atomic_write_json(folder.result, result)
     return result

@@ -1,4 +1,4 @@
-"""Compare the findings of two results of one run: the numbers that follow from its weights. Times may differ."""
+"""Compare the findings of two results of one run: the numbers that follow from its weights. Its cost may differ."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 NUMBER_TABLES = ("AP_per_iou", "per_class", "tide", "protocols", "calibration")
 """Keys of result.json with tables of numbers."""
+COSTS = ("seconds", "memory_mib", "images_per_minute")
+"""Keys of result.json with what the run cost: other numbers on another machine, or beside other work."""
 
 
 def result_differences(here: Any, there: Any, names: tuple[str, str] = ("here", "there")) -> list[str]:
@@ -29,7 +31,11 @@ def differences_text(differences: list[str], most: int = 3) -> str:
 def _numbers(result: Any) -> dict[str, Any]:
     """Return what follows from the weights: every plain number of a result.json, and its tables."""
     found = result if isinstance(result, dict) else {}
-    return {key: value for key, value in found.items() if isinstance(value, int | float | None) or key in NUMBER_TABLES}
+    return {
+        key: value
+        for key, value in found.items()
+        if key not in COSTS and (isinstance(value, int | float | None) or key in NUMBER_TABLES)
+    }
 
 
 def _shown(value: Any) -> str:

@@ -72,6 +72,7 @@ def test_a_row_for_every_cell_then_the_teachers(runs: Path) -> None:
     assert (row["torch"], row["mmdet"], row["mmcv"]) == ("2.15.0", "3.5.1", "2.3.6")
     assert (row["code"], row["device"], row["engine"]) == ("a" * 40, "made-up CPU", "hotcoco 1.3.0")
     assert (row["teacher.classifier"], row["teacher_top1"], row["train_s"]) == (TEACHER, 0.95, 100.0)
+    assert (row["train_cpu_s"], row["peak_mib"]) == (150.0, 900.0)
     assert (frame["top1"][4], frame["method"][4], frame["network"][4]) == (0.95, "classifier", "resnet18")
     assert np.isnan(frame["teacher_top1"][4])
 

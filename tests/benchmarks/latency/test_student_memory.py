@@ -27,7 +27,7 @@ def test_a_held_allocation_is_in_the_peak(mib: int) -> None:
     """An array of so many MiB that is gone again, while this process holds one of 600."""
     mine = np.ones(600 * MIB // 8)
     code = (
-        "import numpy; from benchmarks.machine.peak_memory import resident_peak_mib as now; before = now(); "
+        "import numpy; from c2d.core.process.process_cost import resident_peak_mib as now; before = now(); "
         f"numpy.ones({mib} * {MIB} // 8); print(before, now())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

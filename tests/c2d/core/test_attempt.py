@@ -137,6 +137,20 @@ def test_a_stop_names_its_signal(folder: RunFolder) -> None:
     assert (status["state"], status["reason"]) == ("waiting", "interrupted by SIGUSR2; call again to continue")
 
 
+def test_cpu_seconds_add_up_over_attempts_and_are_unknown_after_one_without_them(folder: RunFolder) -> None:
+    for _ in range(2):
+        with attempt(folder, quiet=True):
+            sum(range(2_000_000))
+    done = folder.read_status()
+    assert 0 < done["cpu_before_s"] < done["cpu_s"]
+    without = {key: value for key, value in done.items() if key not in ("cpu_s", "cpu_before_s")}
+    folder.status.write_text(json.dumps(without))  # of an earlier version
+    with attempt(folder, quiet=True):
+        pass
+    assert folder.read_status()["cpu_s"] is None
+    assert folder.read_status()["elapsed_s"] > 0
+
+
 def test_one_writer_when_both_start_together(folder: RunFolder) -> None:
     with attempt(folder, quiet=True):
         assert lock_owner(folder) == f"pid {os.getpid()} on {socket.gethostname()} (heartbeat {_beat(folder)})"
@@ -205,10 +219,12 @@ def test_what_a_writer_killed_in_the_middle_left_is_removed_by_the_next_attempt(
     command = [sys.executable, "-c", SLOW_WRITER, str(folder.path)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[3]) as writer:
         deadline = time.monotonic() + 60
-        while not (left := list(folder.checkpoints.glob(".*"))) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert not is_abandoned(left[0], time.time())
-        writer.kill()
+        try:
+            while not (left := list(folder.checkpoints.glob(".*"))) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert not is_abandoned(left[0], time.time())
+        finally:
+            writer.kill()
     assert not folder.checkpoint(4).exists()
     assert [unfinished(path.name) for path in left] == [
         Unfinished(folder.checkpoint(4).name, host_digest(), writer.pid)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 import time
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -97,6 +99,29 @@ def test_seconds_of_all_attempts_are_counted(tmp_path: Path) -> None:
     assert folder.read_status()["elapsed_s"] == pytest.approx(15, abs=2)
 
 
+def test_cpu_seconds_are_those_of_the_process_and_not_of_its_waits(tmp_path: Path) -> None:
+    """A third of a second of work in this process, as much in a child that has ended, and a wait of both."""
+    work = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\ntime.sleep(0.5)"
+    folder = RunFolder(tmp_path / "run")
+    folder.write_status("running", attempt=2, begun=round(time.time(), 3), elapsed_before_s=9.0, cpu_before_s=5.0)
+    exec(work, {})
+    subprocess.run([sys.executable, "-S", "-c", work], check=True)
+    folder.write_status("running", stage="fit")
+    found = folder.read_status()
+    assert found["cpu_s"] > 5.6 - 0.05
+    waits_s = 2 * 0.5
+    assert found["cpu_s"] - 5.0 <= found["elapsed_s"] - 9.0 - waits_s + 0.05
+
+
+def test_another_process_does_not_count_its_own_cpu_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.write_status("running", attempt=1, begun=round(time.time(), 3), elapsed_before_s=0.0, cpu_before_s=5.0)
+    before = folder.read_status()["cpu_s"]
+    monkeypatch.setattr(run_folder, "_OWN_BEGIN", {})
+    folder.write_status("failed")
+    assert folder.read_status()["cpu_s"] == before
+
+
 def test_the_names_of_the_files_of_a_run() -> None:
     run = RunFolder(Path("runs/a"))
     paths = (run.spec, run.status, run.result, run.env, run.metrics, run.log, run.detections, run.latency)
@@ -117,6 +142,6 @@ def test_a_clock_that_is_set_forward_makes_no_run_longer(tmp_path: Path, monkeyp
     monkeypatch.setattr(run_folder, "datetime", AnHourLater)
     folder.write_status("running", stage="fit")
     assert 5.0 <= folder.read_status()["elapsed_s"] < 25.0
-    monkeypatch.setattr(run_folder, "_MONOTONIC_BEGIN", {})  # of another process there is the clock alone
+    monkeypatch.setattr(run_folder, "_OWN_BEGIN", {})  # of another process there is the clock alone
     folder.write_status("failed")
     assert folder.read_status()["elapsed_s"] > 3600.0

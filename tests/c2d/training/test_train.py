@@ -75,7 +75,11 @@ def test_a_distilled_run_writes_every_file(tiny_store: TinyStore, teacher: RunFo
     assert result["teachers"]["classifier"]["run"] == teacher.id
     assert result["teachers"]["classifier"]["audit"]["missing"] == []
     assert 0 <= result["AP"] <= 1
+    status = read_json(folder.status)
+    assert 0 < result["seconds"]["train_cpu"] < status["cpu_s"]
+    assert 0 < result["seconds"]["train"] < status["elapsed_s"]
     events = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    assert result["memory_mib"] >= events[-1]["memory_mib"] > 100
     assert [event["iteration"] for event in events] == [1, 2, 3, 4, 5, 6]
     for event in events:
         for term in ("cls", "crop", "feat"):

@@ -69,7 +69,7 @@ def test_equal_numbers_end_it_and_others_name_both(teacher: RunFolder) -> None:
     assert found.value.failure_class == "config"
     assert not teacher.can_teach
     teacher.classifier.write_bytes(b"the weights")
-    check_remade(teacher, {**result, "seconds": {"train": 1.0}})
+    check_remade(teacher, {**result, "seconds": {"train": 1.0}, "memory_mib": 99.0})  # what it cost may differ
     assert teacher.can_teach
     check_remade(teacher, {**result, "top1": 0.9})  # it is done
 
