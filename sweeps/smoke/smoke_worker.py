@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError
+from c2d.core.process.process_cost import resident_peak_mib
 from c2d.core.run_folder import RunFolder
 from sweeps.node.job import TrainingJob
 from sweeps.smoke.smoke_spec import STEPS
@@ -57,11 +58,8 @@ def train_smoke(run: RunFolder, init: str, data: str, threads: int) -> dict[str,
     with contextlib.suppress(SystemExit):
         TrainingJob(str(run.path), data, threads=threads, checkpoint_every=STEPS)()
     reason = _problem_of_pixels(run, init) if init and run.is_done else ""
-    import resource
-
-    memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seconds = round(time.monotonic() - begun, 2)
-    return {"run": run.id, "seconds": seconds, "memory_mib": round(memory_mib), "reason": reason}
+    return {"run": run.id, "seconds": seconds, "memory_mib": round(resident_peak_mib()), "reason": reason}
 
 
 def _problem_of_pixels(run: RunFolder, init: str) -> str:
