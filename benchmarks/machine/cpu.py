@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from c2d.core.process.usable_cores import usable_cores
+
 MAX_OTHER = 0.10
 """Share of all cores' time that other processes may use."""
 MAX_STEAL = 0.01
@@ -115,13 +117,6 @@ def machine_facts(root: Path = Path("/")) -> dict[str, Any]:
         "governor": ", ".join(sorted({_text(path).strip() for path in paths})) or None,
         "memory_mib": int(memory.group(1)) // 1024 if memory else None,
     }
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    # Under SLURM or in a container a process may use fewer cores than the machine has.
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _platform_model() -> str:

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from c2d.core.errors import RunError, first_line
 from c2d.core.process.stop_signals import STOP_SIGNALS
+from c2d.core.process.usable_cores import usable_cores
 
 MAX_WORKERS = 16
 """Most loader processes that are started unless a number is given; each holds a copy of the data set's list."""
@@ -34,9 +35,8 @@ _FROM_WORKER = "in DataLoader worker process"
 
 def available_workers() -> int:
     """Return the number of loader processes for this machine: its cores, shared by its ranks, but one for the model."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
-    return max(0, min(cores // ranks - 1, MAX_WORKERS))
+    return max(0, min(usable_cores() // ranks - 1, MAX_WORKERS))
 
 
 def worthwhile_workers(workers: int, images: int) -> int:

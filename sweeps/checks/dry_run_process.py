@@ -7,7 +7,6 @@ that differ only in their seed share one entry; the process finds further equal 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.process.python_process import module_command, module_environment
+from c2d.core.process.usable_cores import usable_cores
 from c2d.core.run_folder import atomic_write_json
 from c2d.specs.spec import RunSpec
 from sweeps.launchers.launch_request import PrintLine
@@ -131,7 +131,7 @@ def _process(
     )
     options = ["--runs", str(runs), *(["--data", str(data)] if data else [])]
     command = module_command("c2d.preflight.dry_run", str(folder / "requests.json"), *options)
-    threads = str(min(THREADS, os.cpu_count() or 1))
+    threads = str(min(THREADS, usable_cores()))
     environment = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": threads, **module_environment()}
     # A file, because a second pipe that is not read at the same time would fill up and block the process.
     with errors.open("w") as stderr:

@@ -6,7 +6,6 @@ often as sweeps/failures/retry_policy.py allows. Ctrl-C and TERM are passed on, 
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import threading
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from c2d.core.job_file import LAUNCHER_HEARTBEAT, has_launcher_ended, launched_since, read_attempts, read_job
+from c2d.core.process.usable_cores import usable_cores
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import HEARTBEAT_LIMIT_S
 from sweeps.failures.log_paths import local_log
@@ -68,7 +68,7 @@ def launch(
     Returns:
         0 when all tasks are done, 1 when some failed or are blocked, 130 when interrupted.
     """
-    cores, gpus = os.cpu_count() or 1, visible_gpus()
+    cores, gpus = usable_cores(), visible_gpus()
     slots = at_once or processes_from_environment() or (len(gpus) if gpus else min(2, cores))
     share = threads or max(1, cores // max(1, min(slots, len({task.run for task in request.tasks}))))
     threads_of = {task.id: threads or threads_of_attempt(task.run) or share for task in request.tasks}

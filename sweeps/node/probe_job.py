@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.process.python_process import module_command, module_environment
+from c2d.core.process.usable_cores import usable_cores
 from c2d.core.run_folder import atomic_write_json, node_name
 
 # Below the time limit of the probe, five minutes, so that the answer is still written.
@@ -52,8 +53,7 @@ class ProbeJob:
             "python": sys.version.split()[0],
             "executable": sys.executable,
             "c2d": str(Path(__file__).resolve().parents[2]),
-            # The cores of this process; os.cpu_count() would give those of the whole node.
-            "cores": len(os.sched_getaffinity(0)),
+            "cores": usable_cores(),
             "memory_gb": memory_gb(),
             "cuda_visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
             "tmp": self._tmp(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.process.python_process import module_command, module_environment
+from c2d.core.process.usable_cores import usable_cores
 from c2d.core.run_folder import RunFolder
 from c2d.specs.spec import RunSpec
 from c2d.specs.teachers import needed_runs
@@ -86,7 +86,7 @@ def run_in_workers(
             another one are not tried.
     """
     queue = _Queue(list(specs.values()), {}, threading.Condition())
-    threads = max(1, (os.cpu_count() or 1) // at_once)
+    threads = max(1, usable_cores() // at_once)
     started: list[subprocess.Popen[str]] = []
 
     def work() -> None:

@@ -5,13 +5,13 @@ The size is that of the image as training reads it. Only a file with an orientat
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from c2d.core.process.usable_cores import usable_cores
 from c2d.data.decoding.decoder import UnreadableImage
 from c2d.data.decoding.image_facts import image_facts
 from c2d.data.decoding.pillow_header import header_orientation, header_size
@@ -59,8 +59,7 @@ def header_sizes(
 
 def available_processes() -> int:
     """Return the number of processes for this machine: its cores, at most 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 16)
+    return min(usable_cores(), 16)
 
 
 def _sizes(folder: Path, names: Sequence[str]) -> list[Size | str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.machine import cpu
 from benchmarks.machine.cpu import CpuCounters, disturbance, machine_facts, read_counters
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -82,5 +81,4 @@ def test_missing_counters_are_no_disturbance(tmp_path: Path) -> None:
 def test_counters_of_this_machine_are_readable() -> None:
     begun = read_counters()
     assert begun.cores >= 1
-    assert cpu.usable_cores() >= 1
     assert disturbance(begun, begun) is None

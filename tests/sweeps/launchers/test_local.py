@@ -221,7 +221,7 @@ def test_environment_of_a_run(local_store: LocalStore, monkeypatch: pytest.Monke
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.setenv("SLURM_NTASKS", "4")
     monkeypatch.setenv("RANK", "3")
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(local, "usable_cores", lambda: 8)
     teach, one, two = local_store.run("teacher"), local_store.run("one"), local_store.run("two")
     tasks = [Task(teach), Task(one, after=("teacher",)), Task(two, after=("teacher",))]
     more: dict[str, Any] = {"workers": 4, "environment": {"MINE": "1"}, "track": ["tensorboard", "mlflow"]}
@@ -240,7 +240,7 @@ def test_environment_of_a_run(local_store: LocalStore, monkeypatch: pytest.Monke
 
 
 def test_a_run_that_has_begun_keeps_its_threads(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(local, "usable_cores", lambda: 8)
     one, two = local_store.run("one"), local_store.run("two")
     assert local_store.launch(Task(one), Task(two)) == 0
     one.write_status("waiting", attempt=1)  # interrupted; the other one is finished
