@@ -16,15 +16,15 @@ import analysis
 from c2d.core.yaml.yaml_lines import parse_mapping
 
 STUDY = Path("docs") / "study"
-ARCHIVE, PAGE = STUDY / "runs.tar.xz", STUDY / "README.md"
+ARCHIVE, PAGE, SPECS = STUDY / "runs.tar.xz", STUDY / "README.md", STUDY / "specs"
 NOT_KEPT = ("tables/*.html", "figures/*.pdf")
 BLOCK = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def specs(root: Path) -> list[str]:
-    """Return the YAML files of the folder, without tables and figures of sweeps that the archive does not have yet."""
+    """Return the YAML files of the specs, without tables and figures of sweeps that the archive does not have yet."""
     begun = {name for names in set(analysis.load(root / ARCHIVE)["sweep"]) for name in names.split(", ")}
-    files = sorted((root / STUDY).glob("*.yaml"))
+    files = sorted((root / SPECS).glob("*.yaml"))
     given = {path: parse_mapping(path.read_text("utf-8"), path.name, "") for path in files}
     chosen = [path for path, spec in given.items() if spec["kind"] == "claims" or spec["sweep"] in begun]
     return [str(path.relative_to(root)) for path in chosen]
