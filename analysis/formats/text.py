@@ -192,10 +192,11 @@ def _tests(table: Table) -> Iterator[tuple[str, str]]:
 
 
 def _by_value(values: Mapping[str, str], names: Mapping[str, str]) -> str:
-    """ "0.02 (kd_cls), otherwise 0.01"; a value that one row alone has names its row."""
+    """ "0.02 (kd_cls), otherwise 0.01"; a value that one row alone has names its row. "" is of a row without runs."""
     rows: dict[str, list[str]] = {}
     for key, value in values.items():
-        rows.setdefault(value, []).append(names.get(key, key))
+        if value:
+            rows.setdefault(value, []).append(names.get(key, key))
     most = max(rows, key=lambda value: len(rows[value]), default="")
     if len(values) < len(names) or len(rows.get(most, ())) < 2:
         most = ""

@@ -29,7 +29,7 @@ def expected_numbers(table: Table) -> list[list[str]]:
             line = next(lines)
             assert (line["row"], line["column"]) == (row.key, column.key)
             missing = is_missing(cell_of(row, column))
-            signed = column.kind.endswith(("difference", "deviation"))
+            signed = column.kind.endswith(("difference", "deviation")) or column.kind in ("contrast", "gain per cost")
             shown.append(DASH if missing else format_number(float(line["value"]), column.digits, signed))
         out.append(shown)
     return out

@@ -131,6 +131,15 @@ def test_the_ledger_in_sentences():
     assert dict(table_text(mixed).under)["Mixed protocols"] == "kd_cls ran longer."
 
 
+def test_rows_without_runs_have_no_facts():
+    """Most rows of a plan may have none; they are not what the others are compared with."""
+    hole = Cell(kind="missing", reason="not run")
+    rows = tuple(Row(name, (name,), {"AP": hole}) for name in "abcd")
+    ledger = Ledger(differs={"batch": {"a": "4", "b": "8", "c": "", "d": ""}})
+    said = dict(table_text(Table("t", "t", ("row",), (AP,), rows, ledger=ledger)).under)
+    assert said["Differs between rows"] == "batch: 4 (a), 8 (b)."
+
+
 def test_rows_that_read_alike_are_named_by_their_keys():
     table = complete()
     rows = tuple(replace(row, labels=("same", "")) for row in table.rows)
