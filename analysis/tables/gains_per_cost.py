@@ -93,4 +93,10 @@ def sentences(per: PerCostSpec, cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def _word(cost: str) -> str:
-    return {"train_hours": "hour", "elapsed_hours": "hour", "train_minutes": "minute"}.get(cost, cost)
+    return {
+        "train_hours": "hour",
+        "elapsed_hours": "hour",
+        "train_minutes": "minute",
+        "train_cpu_hours": "CPU hour",
+        "train_cpu_minutes": "CPU minute",
+    }.get(cost, cost)

@@ -21,7 +21,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
     def set_hours(frame: pd.DataFrame) -> None:
         for method, hours in HOURS.items():
             for seed, value in enumerate(hours):
-                frame.loc[(frame["axis.method"] == method) & (frame["seed"] == seed), "train_s"] = 3600 * value
+                frame.loc[(frame["axis.method"] == method) & (frame["seed"] == seed), ["train_s", "train_cpu_s"]] = (
+                    3600 * value,
+                    7200 * value,
+                )
 
     return changed(study(tmp_path_factory.mktemp("cost")), set_hours)
 
@@ -38,6 +41,14 @@ def test_a_row_that_costs_half_an_hour_more(made: Study) -> None:
     assert len(cell.runs) == 6
     assert any(sentence.startswith("Gain per extra hour: the difference to the baseline") for sentence in of.statistics)
     assert "train_hours" not in {column.key for column in of.columns}, "the cost is shown only where it is asked for"
+
+
+def test_a_row_that_costs_a_cpu_hour_more(made: Study) -> None:
+    """Two cores are busy for that half an hour."""
+    of = table(made, per_cost={"cost": "train_cpu_hours"})
+    (column,) = [column for column in of.columns if column.key == "per.AP"]
+    assert (column.label, column.unit) == ("ΔAP per extra CPU hour", "%/CPU h")
+    assert row(of, "method=kd").cells["per.AP"].value == pytest.approx(5)
 
 
 def test_a_row_of_the_same_cost_has_a_dash_with_its_reason(made: Study) -> None:

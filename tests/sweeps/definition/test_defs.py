@@ -26,7 +26,8 @@ DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  
 SMALL = ("demo", "demo-full", "methods", "moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors",
          "moi-presets", "teacher-fit", "modern-bccd", "modern-coco-mini",
          "study-recipe", "study-schedule", "study-trial", "study-terms", "study-rivals", "study-heads",
-         "study-teachers", "study-images", "study-bccd", "study-bccd-again", "study-ablations")  # fmt: skip
+         "study-teachers", "study-images", "study-bccd", "study-bccd-again",
+         "study-same-time", "study-ablations")  # fmt: skip
 WITHOUT_CARD = ("kitti", "voc", "bccd", "coco_mini", "scenes-180", "scenes-60")
 """Data sets whose card is the user's own."""
 SSD = ("icod-students", "icod-weight-temperature", "icod-layers", "icod-iou", "icod-tide")
@@ -56,6 +57,7 @@ COUNTS = {
     "study-images": (3 * 3 * 2, 3 * 3 * 2, 3),
     "study-bccd": (3 * 4, 3 * 4, 1),
     "study-bccd-again": (5 * 2, 5 * 2, 1),
+    "study-same-time": (3 * 3, 3 * 3, 1),
     "methods": (3 * (3 * 22 - 11), 3 * 55, 4),
     "icod-students": (3 * 4 * 5, 60, 3),  # 4 students x 5 rows; SSD's teacher and the others', QR50's backbone
     "icod-weight-temperature": (3 * 2 * 7, 3 * (7 + 1), 1),  # 7 pairs for two methods; the baseline is one run
