@@ -54,11 +54,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.core", "c2d.core.archives", "c2d.core.download", "c2d.data", "c2d.data.coco", "c2d.data.kitti",
         "c2d.data.voc",
     ),
-    "c2d.data.imagenet": ("c2d.core", "c2d.data", "c2d.data.decoding", "c2d.data.conversion"),
+    "c2d.data.imagenet": ("c2d.core", "c2d.core.process", "c2d.data", "c2d.data.decoding", "c2d.data.conversion"),
     "c2d.tracking": ("c2d.core", "c2d.core.curves"),
     "c2d.detectors": ("c2d.core",),
     "c2d.detectors.recording": ("c2d.core", "c2d.detectors"),
-    "c2d.ops": ("c2d.core", "c2d.detectors", "c2d.detectors.recording"),
+    "c2d.ops": ("c2d.core", "c2d.core.process", "c2d.detectors", "c2d.detectors.recording"),
     "c2d.configs": ("c2d.core", "c2d.core.yaml", "c2d.detectors"),
     "c2d.specs.scaling": ("c2d.core",),
     "c2d.specs": (
@@ -225,7 +225,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "analysis.commands": ("c2d.core", "analysis.comparison", "analysis.browse"),
     "analysis": ("c2d.core", "analysis.api", "analysis.report", "analysis.commands"),
-    "benchmarks.machine": (),
+    "benchmarks.machine": ("c2d.core.process",),
     "benchmarks.flops": ("c2d.detectors",),
     "benchmarks.backends": ("c2d.core",),
     "benchmarks.latency": (
@@ -243,7 +243,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.teachers", "c2d.distillation", "c2d.evaluation", "c2d.training", "benchmarks.flops",
     ),
     "benchmarks.suite": (
-        "c2d.core", "c2d.core.process", "c2d.metrics", "analysis.loading", "analysis.stats", "benchmarks.machine",
+        "c2d.core", "c2d.core.process", "c2d.metrics", "analysis.loading", "analysis.stats",
     ),
     "benchmarks": (
         "c2d.core", "benchmarks.latency", "benchmarks.training", "benchmarks.suite", "benchmarks.hours",
