@@ -14,6 +14,7 @@ from mmengine.dist import get_rank
 from c2d.configs.run_config import file_digests, verify_before_training, write_run_config
 from c2d.core.archives.remade_run import check_remade
 from c2d.core.attempt import attempt, record_build_failure, record_rank_failure
+from c2d.core.curves.event_file import read_events
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_json_gz, read_json
 from c2d.distillation.gradient_monitor import GradientMonitor
@@ -22,6 +23,7 @@ from c2d.evaluation.evaluate_detector import evaluate_detector, load_ground_trut
 from c2d.ops.process_memory import memory_mib
 from c2d.specs.data_of_run import verified_data
 from c2d.specs.spec import parse_spec
+from c2d.tracking.metric_names import is_number
 from c2d.tracking.tracker_option import TrackerOption, parse_trackers
 from c2d.tracking.tracking import Tracking, send_finished
 from c2d.training import checkpoint
@@ -183,7 +185,9 @@ def _finish(
     folder.write_status("running", stage="export")
     status = folder.read_status()  # the seconds in it are those of all attempts
     train_s = {"train": status["elapsed_s"], "train_cpu": status["cpu_s"]}
-    peak_mib = round(memory_mib(), 1)
+    # An attempt that only exports has trained nothing: the events of the others have their peaks.
+    logged = [event.get("memory_mib") for event in read_events(folder.metrics)]
+    peak_mib = max(round(memory_mib(), 1), *filter(is_number, logged))
     if run.spec.has_steps:
         checkpoint.export(checkpoint.list_checkpoints(folder)[-1], _weights(run), run.spec.kind)
     folder.write_status("running", stage="evaluate")

@@ -91,6 +91,9 @@ def test_a_distilled_run_writes_every_file(tiny_store: TinyStore, teacher: RunFo
     (attempt,) = read_json(folder.env)["attempts"]
     assert attempt["packages"]["torch"] == torch.__version__.split("+")[0]
     assert read_json(RunStore(folder.path.parent).targets(read_json(folder.spec)["dataset"]["digest"]))["categories"]
+    folder.write_status("waiting")  # an attempt that only exports and evaluates keeps the peak of the one that trained
+    folder.metrics.write_text("".join(json.dumps(event | {"memory_mib": 1e6}) + "\n" for event in events))
+    assert train(folder, tiny_store.options())["memory_mib"] == 1e6
 
 
 def test_a_finished_run_is_not_run_again(tiny_store: TinyStore, teacher: RunFolder) -> None:
