@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -150,8 +150,12 @@ def _touching(a: _Edges, b: _Edges, b_crowd: Array, i: Array, j: Array) -> tuple
     return i, j, inter / union
 
 
-def match(data: CocoData, found: Overlaps, iou: float, ignored: Array | None = None) -> Array:
-    """Match at one IoU threshold. Of free objects with equal IoU the last in file order is taken, as COCO does.
+Tie = Literal["last", "first"]
+"""Which of two free objects with equal IoU is matched, in file order: COCO takes the last, tidecv the first."""
+
+
+def match(data: CocoData, found: Overlaps, iou: float, ignored: Array | None = None, tie: Tie = "last") -> Array:
+    """Match at one IoU threshold.
 
     Args:
         data: ground truth and detections.
@@ -159,6 +163,7 @@ def match(data: CocoData, found: Overlaps, iou: float, ignored: Array | None = N
         iou: threshold in 0-1.
         ignored: (G,) bool, objects that COCO ignores, e.g. those of another size: a detection takes one only for want
             of an object that counts. None: crowd regions alone.
+        tie: the rule for free objects with equal IoU.
 
     Returns:
         (N,) int64, row of the object of each kept detection, -1 for none.
@@ -167,8 +172,10 @@ def match(data: CocoData, found: Overlaps, iou: float, ignored: Array | None = N
     enough = found.pair_iou >= min(iou, 1 - 1e-10)
     dt, gt, overlap = found.pair_dt[enough], found.pair_gt[enough], found.pair_iou[enough]
     taken_by = np.full(len(found.kept), -1)
-    if ignored is not None:
-        order = np.lexsort((gt, overlap, ~ignored[gt], dt))  # objects that count come last, so they are the best
+    if ignored is not None or tie == "first":
+        counts = np.ones(len(gt), bool) if ignored is None else ~ignored[gt]
+        # The best comes last: objects that count behind the others.
+        order = np.lexsort((gt if tie == "last" else -gt, overlap, counts, dt))
         dt, gt, overlap = dt[order], gt[order], overlap[order]
     if not len(dt):
         return taken_by

@@ -107,14 +107,14 @@ def evaluate(
     data = prepare(targets, detections)
     name, version = _name(engine)
     run = _run(data, engine, iou, background) if per_class or per_size or engine != "fast" else None
-    totals = _totals(run) if run and engine != "fast" else _fast(data, iou, background)
+    totals = totals_of(run) if run and engine != "fast" else _fast(data, iou, background)
     classes = _per_class(data, run) if run and per_class else None
     ties = tie_share(data)
     out = {
         **totals,
         "per_class": classes,
         "per_size": {size: _of_size(run, i) for i, size in enumerate(SIZES)} if run and per_size else None,
-        "per_iou": {f"{t:.2f}": _totals(_run(data, engine, t, background)) for t in ious} or None,
+        "per_iou": {f"{t:.2f}": totals_of(_run(data, engine, t, background)) for t in ious} or None,
         "ties": ties,
         "warnings": _warnings(ties, classes or {}),
         "iou": iou,
@@ -172,12 +172,17 @@ def _fast(data: CocoData, iou: float, background: float) -> dict[str, Any]:
 
 
 def _of_size(run: _Run, size: int) -> dict[str, Any]:
-    found = _totals(run, size)
+    found = totals_of(run, size)
     return {"dAP": found["dAP"], "counts": found["counts"]}
 
 
-def _totals(run: _Run, size: int | None = None) -> dict[str, Any]:
-    """Means over the classes with ground truth, which are those whose AP is a number."""
+def totals_of(run: _Run, size: int | None = None) -> dict[str, Any]:
+    """Return {AP, dAP, counts} of a run: means over the classes with ground truth, those whose AP is a number.
+
+    Args:
+        run: of one engine at one threshold, such as a `TideErrors`.
+        size: fix and count only errors of this size (position in SIZES); None takes all.
+    """
     aps, counts = run.aps(size), run.counts(size).sum(axis=0)
     return {
         "AP": _mean(aps["AP"]),

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from c2d.metrics.coco_data import Array, CocoData
-from c2d.metrics.matching import Overlaps, compute_overlaps, inside_crowd, kept_detections, match
+from c2d.metrics.matching import Overlaps, Tie, compute_overlaps, inside_crowd, kept_detections, match
 
 MAIN = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 SPECIAL = ("FalsePos", "FalseNeg")
@@ -49,7 +49,7 @@ def size_of(area: Array) -> Array:
     return np.searchsorted([32.0**2, 96.0**2], area, side="left")
 
 
-def classify(data: CocoData, found: Overlaps, iou: float, background: float) -> ErrorTypes:
+def classify(data: CocoData, found: Overlaps, iou: float, background: float, tie: Tie = "last") -> ErrorTypes:
     """Give detections and objects their types; the order of the tests is tidecv's: Loc, Cls, Dupe, Bkg, Both.
 
     Args:
@@ -57,8 +57,9 @@ def classify(data: CocoData, found: Overlaps, iou: float, background: float) -> 
         found: their overlaps.
         iou: IoU of a correct localisation, 0-1.
         background: IoU up to which a detection is on background, 0-1.
+        tie: which of two equally overlapped objects a detection is matched to.
     """
-    taken = match(data, found, iou)
+    taken = match(data, found, iou, tie=tie)
     # Later lines overwrite earlier ones, so the tests are in reverse order: the last one that holds decides.
     kind = np.full(len(taken), _BOTH)
     kind[found.other_iou <= background] = _BKG
@@ -107,11 +108,12 @@ class TideErrors:
         data: ground truth and detections.
         iou: IoU of a correct localisation, 0-1.
         background: IoU up to which a detection is on background, 0-1.
+        tie: which of two equally overlapped objects a detection is matched to.
     """
 
-    def __init__(self, data: CocoData, iou: float, background: float) -> None:
+    def __init__(self, data: CocoData, iou: float, background: float, tie: Tie = "last") -> None:
         self.data, self.found = data, compute_overlaps(data)
-        self.result = classify(data, self.found, iou, background)
+        self.result = classify(data, self.found, iou, background, tie)
         box = data.dt_box[self.found.kept]
         self.box_size = size_of(box[:, 2] * box[:, 3])
 

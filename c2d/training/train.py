@@ -186,8 +186,8 @@ def _finish(
     status = folder.read_status()  # the seconds in it are those of all attempts
     train_s = {"train": status["elapsed_s"], "train_cpu": status["cpu_s"]}
     # An attempt that only exports has trained nothing: the events of the others have their peaks.
-    logged = [event.get("memory_mib") for event in read_events(folder.metrics)]
-    peak_mib = max(round(memory_mib(), 1), *filter(is_number, logged))
+    logged = (event.get("memory_mib") for event in read_events(folder.metrics))
+    peak_mib = max([round(memory_mib(), 1), *filter(is_number, logged)])
     if run.spec.has_steps:
         checkpoint.export(checkpoint.list_checkpoints(folder)[-1], _weights(run), run.spec.kind)
     folder.write_status("running", stage="evaluate")

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from c2d.core.archives.result_differences import COSTS
 from c2d.core.job_file import Job, read_attempts, read_job
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from sweeps.actions import select_retries
@@ -252,7 +253,7 @@ def _unzipped(path: Path) -> Any:
 
 def _figures(run: RunFolder) -> dict[str, Any]:
     result = read_json(run.result)
-    return {key: value for key, value in result.items() if key not in ("seconds", "audit")}  # audit names paths
+    return {key: value for key, value in result.items() if key not in (*COSTS, "audit")}  # audit names paths
 
 
 def _curve(run: RunFolder) -> list[tuple[int, float]]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+from c2d.core.archives.result_differences import COSTS
 from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.core.sweep_manifest import PlannedRun
@@ -189,7 +190,7 @@ def differences(run: RunFolder, reference: RunFolder) -> list[str]:
 
 def _numbers(run: RunFolder) -> dict[str, Any]:
     # Of the digests, those of the configs follow from the path of the data.
-    places = ("seconds", "audit", "teachers", "sha256")
+    places = (*COSTS, "audit", "teachers", "sha256")
     return {key: value for key, value in read_json(run.result).items() if key not in places}
 
 
