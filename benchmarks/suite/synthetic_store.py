@@ -70,6 +70,8 @@ def make_store(
         "source": f"{name}.yaml",
         "size": "small",
         "axes": {axis: list(labels) for axis, labels in axes.items()},
+        "labels": {},
+        "labels_of_axes": {},
         "seeds": list(range(seeds)),
         "cells": cells,
         "teachers": [teacher],

@@ -29,7 +29,7 @@ def train(
     runs: Runs = None,
     data: Data = None,
     workers: Workers = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of this process")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of this process (default: the cores it may use)")] = None,
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, help="iterations (default: a tenth of the run)")
     ] = None,
@@ -50,10 +50,13 @@ def train(
 ) -> None:
     """Train one run, export the stock student and evaluate it; call again to continue an interrupted one."""
     from c2d.api import train_run
+    from c2d.core.process.usable_cores import threads_within_quota
 
     run = train_run.run_of_spec(spec, runs=runs, data=data)
     for line in run.notes:
         print(line)
+    if threads is None:
+        threads = threads_within_quota()
     run = train_run.train(
         run,
         data=data,
