@@ -30,7 +30,7 @@ test: $(READY) ## the tests (at most 10 minutes on 2 cores; ARGS="-k icod" to ch
 test-slow: $(READY) ## the tests marked slow, a minute or more each: scale, coverage, the benchmarks of benchmarks
 	$(BIN)/python -m pytest -q -m "slow and not cluster and not web" $(ARGS)
 
-study: $(READY) ## continue the study: train what its archive lacks (some 20 hours of two cores; ARGS="study-terms --filter model=dino")
+study: $(READY) ## continue the study: train what its archive lacks (some 20 hours of two cores; ARGS="study-rivals --filter seed=0")
 	@bash .ci/study $(ARGS)
 
 study-report: $(READY) ## docs/study from the archive of its runs: tables, figures, page

@@ -27,13 +27,13 @@ SMALL = ("demo", "demo-full", "methods", "moi-scenes", "moi-scenes-dense", "moi-
          "moi-presets", "teacher-fit", "modern-bccd", "modern-coco-mini",
          "study-recipe", "study-schedule", "study-trial", "study-terms", "study-rivals", "study-heads",
          "study-teachers", "study-images", "study-bccd", "study-bccd-again",
-         "study-same-time", "study-ablations")  # fmt: skip
+         "study-same-time", "study-ablations", "study-students")  # fmt: skip
 WITHOUT_CARD = ("kitti", "voc", "bccd", "coco_mini", "scenes-180", "scenes-60")
 """Data sets whose card is the user's own."""
 SSD = ("icod-students", "icod-weight-temperature", "icod-layers", "icod-iou", "icod-tide")
 
 BASELINES_ALONE = ("study-recipe", "study-schedule")
-FIVE_SEEDS = ("demo", "demo-full", "study-terms")
+FIVE_SEEDS = ("demo", "demo-full", "study-terms", "study-bccd")
 SEEDS = {
     "study-recipe": range(1),
     "study-trial": range(1),
@@ -45,17 +45,18 @@ SEEDS = {
 COUNTS = {
     "demo": (5 * 4, 5 * 4, 1),
     "demo-full": (5 * 6, 5 * 6, 2),
-    # The study: baselines alone, five seeds of the main table, three of the others.
+    # The study: baselines alone, five seeds of the tables of terms, three of the others.
     "study-recipe": (3 * 3, 3 * 3, 0),
     "study-schedule": (3 * 7 * 5, 3 * 7 * 5, 0),
     "study-trial": (4, 4, 1),
-    "study-terms": (5 * 6 * 4, 5 * 6 * 4, 1),
+    "study-terms": (5 * 4, 5 * 4, 1),
     "study-rivals": (3 * 14, 3 * 14, 3),
     "study-heads": (3 * 6, 3 * 6, 3),
     "study-ablations": (3 * 20, 3 * 20, 4),
     "study-teachers": (3 * 6, 3 * 6, 5),
+    "study-students": (3 * 6 * 2, 3 * 6 * 2, 1),
     "study-images": (3 * 3 * 2, 3 * 3 * 2, 3),
-    "study-bccd": (3 * 4, 3 * 4, 1),
+    "study-bccd": (5 * 4, 5 * 4, 1),
     "study-bccd-again": (5 * 2, 5 * 2, 1),
     "study-same-time": (3 * 3, 3 * 3, 1),
     "methods": (3 * (3 * 22 - 11), 3 * 55, 4),
