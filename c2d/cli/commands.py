@@ -29,7 +29,9 @@ def train(
     runs: Runs = None,
     data: Data = None,
     workers: Workers = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of this process (default: the cores it may use)")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of this process (default: the cores it may use)")
+    ] = None,
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, help="iterations (default: a tenth of the run)")
     ] = None,

@@ -87,7 +87,7 @@ class TideRun:
     classes that have detections and no ground truth; once a type is fixed it puts errors first among equal scores; and
     its recall points are i/100, COCO's i*0.01, which differ in the last bit and then move a recall of exactly 0.35 by
     one bar. What remains: of two objects of a class that a detection overlaps equally tidecv matches the first, COCO
-    the last.
+    the last (`matching.Tie`).
     `native` gives tidecv's own numbers.
     """
 
