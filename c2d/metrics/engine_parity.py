@@ -3,11 +3,11 @@
 COCO: hotcoco against pycocotools, every number the suite reports (the 12 numbers, AP at each IoU, and the 12 of each
 class), at most 1e-6 apart, counts equal. TIDE at the given IoU: the totals over the set, that is AP and the eight dAP,
 of hotcoco, tidecv and our own code, each against each, at most 0.05 AP points (0.0005 in 0-1) apart, and the six
-counts, equal. Of two free objects that a detection overlaps equally, such as one annotated twice, COCO matches the last, tidecv
-the first. Where that decides anything, our own code is compared with each under its rule, and hotcoco not with tidecv;
-a line says how many detections it concerns and how far the rule moves the numbers. tidecv's detection lists are
-integrated on COCO's recall points over the classes with ground truth (see `c2d.metrics.engine_reference`). tidecv's own
-numbers are returned as `native` and not compared.
+counts, equal. Of two free objects that a detection overlaps equally, such as one annotated twice, COCO matches the
+last, tidecv the first. Where that decides anything, our own code is compared with each under its rule, and hotcoco not
+with tidecv; a line says how many detections it concerns and how far the rule moves the numbers. tidecv's detection
+lists are integrated on COCO's recall points over the classes with ground truth (see `c2d.metrics.engine_reference`).
+tidecv's own numbers are returned as `native` and not compared.
 """
 
 from __future__ import annotations

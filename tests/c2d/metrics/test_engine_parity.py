@@ -6,10 +6,11 @@ import copy
 import json
 
 import pytest
+from hypothesis import given, settings
 
 from c2d.metrics import engine_parity, tide
 from c2d.metrics.coco_data import prepare
-from tests.analysis.toy_scenes import coco_results, synthetic_coco, truth
+from tests.analysis.toy_scenes import coco_results, small_sets, synthetic_coco, truth
 
 
 @pytest.mark.parametrize("digits", [None, 1])
@@ -72,6 +73,13 @@ def test_the_rule_for_equal_overlaps_is_no_disagreement():
     assert (theirs["Loc"], theirs["Miss"]) == (0, pytest.approx(50 / 101))
     assert report["lines"][-1].startswith("1 detection overlaps two objects equally")
     assert "moves dAP by up to 0.5" in report["lines"][-1]
+
+
+@settings(max_examples=60)
+@given(small_sets())
+def test_engines_agree_where_many_overlaps_are_equal(sets):
+    report = engine_parity.compare_engines(*sets)
+    assert report["ok"], report["lines"]
 
 
 def test_repeated_boxes_are_named_beside_the_rule():
