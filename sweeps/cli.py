@@ -63,7 +63,7 @@ def demo(
     runs: RunsOption = None,
     data: DataOption = None,
 ) -> None:
-    """Scenes, a classifier teacher, four students, a report: 12 minutes on two cores (--full: two hours), resumable."""
+    """Scenes, a classifier teacher, four students, a report: 18 minutes on two cores (--full: two hours), resumable."""
     from rich.console import Console
 
     from sweeps.demo import make_report, run_demo
