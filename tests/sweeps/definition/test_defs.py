@@ -26,7 +26,7 @@ DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  
 SMALL = ("demo", "demo-full", "methods", "moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors",
          "moi-presets", "teacher-fit", "modern-bccd", "modern-coco-mini",
          "study-recipe", "study-schedule", "study-trial", "study-terms", "study-rivals", "study-heads",
-         "study-teachers", "study-images", "study-bccd", "study-bccd-again",
+         "study-teachers", "study-images", "study-bccd", "study-bccd-again", "study-bccd-icod-again",
          "study-same-time", "study-ablations", "study-students")  # fmt: skip
 WITHOUT_CARD = ("kitti", "voc", "bccd", "coco_mini", "scenes-180", "scenes-60")
 """Data sets whose card is the user's own."""
@@ -39,6 +39,7 @@ SEEDS = {
     "study-trial": range(1),
     "study-bccd": range(6),
     "study-bccd-again": range(3, 8),
+    "study-bccd-icod-again": range(6, 11),
     **dict.fromkeys(FIVE_SEEDS, range(5)),
 }
 """{definition: its seeds}; the others have 0, 1 and 2."""
@@ -59,6 +60,7 @@ COUNTS = {
     "study-images": (3 * 3 * 2, 3 * 3 * 2, 3),
     "study-bccd": (6 * 4, 6 * 4, 1),
     "study-bccd-again": (5 * 2, 5 * 2, 1),
+    "study-bccd-icod-again": (5 * 2, 5 * 2, 1),
     "study-same-time": (3 * 3, 3 * 3, 1),
     "methods": (3 * (3 * 22 - 11), 3 * 55, 4),
     "icod-students": (3 * 4 * 5, 60, 3),  # 4 students x 5 rows; SSD's teacher and the others', QR50's backbone
