@@ -127,8 +127,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.evaluation",
     ),
     "c2d.cli": (
-        "c2d.api", "c2d.cli.checks", "c2d.core", "c2d.core.process", "c2d.core.yaml", "c2d.metrics", "c2d.metrics.scoring", "c2d.data",
-        "c2d.data.coco", "c2d.data.fetch", "c2d.data.scenes", "c2d.data.voc",
+        "c2d.api", "c2d.cli.checks", "c2d.core", "c2d.core.process", "c2d.core.yaml", "c2d.metrics",
+        "c2d.metrics.scoring", "c2d.data", "c2d.data.coco", "c2d.data.fetch", "c2d.data.scenes", "c2d.data.voc",
         "c2d.data.imagenet", "c2d.data.kitti", "c2d.data.yolo", "c2d.data.cvat", "c2d.data.conversion",
         "c2d.data.subset",
         "c2d.data.decoding", "c2d.specs", "c2d.evaluation", "c2d.training", "c2d.preflight", "c2d.export",
