@@ -30,7 +30,7 @@ def train(
     data: Data = None,
     workers: Workers = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of this process (default: the cores it may use)")
+        int | None, typer.Option(min=1, help="CPU threads (default: OMP_NUM_THREADS, else the cores it may use)")
     ] = None,
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, help="iterations (default: a tenth of the run)")

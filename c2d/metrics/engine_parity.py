@@ -68,7 +68,7 @@ def compare_engines(
     names = f"{_label(c_fast)} and {_label(c_reference)}", f"{_label(runs['fast'])}, {_label(runs['reference'])}, own"
     lines = [_line("COCO", names[0], of_coco), _line(f"TIDE at IoU {iou:g}", names[1], of_tide)]
     if tied:
-        moved = _compare([("", values["own"]["dAP"], first["dAP"])], 0)["largest"]
+        moved = max(gap for _, gap, _ in _gaps(values["own"]["dAP"], first["dAP"], "dAP", 0))
         lines.append(_moved(tied, moved, repeated))
     return {
         "ok": of_coco["ok"] and of_tide["ok"],
